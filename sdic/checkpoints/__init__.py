@@ -1,0 +1,8 @@
+"""Weight files: our own safetensors, the layouts that users bring, and the tables between them."""
+
+from sdic.checkpoints.bundle import Bundle
+from sdic.checkpoints.foreign import FORMATS, detect_format, read_foreign
+from sdic.checkpoints.native import read_native, write_native
+from sdic.checkpoints.reading import read_bundle
+
+__all__ = ["FORMATS", "Bundle", "detect_format", "read_bundle", "read_foreign", "read_native", "write_native"]

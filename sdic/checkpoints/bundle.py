@@ -1,0 +1,116 @@
+"""A bundle: the networks that one or more files hold, by role, and where they came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from sdic.errors import CheckpointError, UnknownNameError
+from sdic.networks.dicn import DICN, DICNConfig
+from sdic.networks.dipn import DIPN, DIPNConfig
+from sdic.networks.discriminator import Discriminator
+from sdic.networks.e4e import E4E, E4EConfig
+from sdic.networks.identity import FaceEmbedder, MoCoEmbedder
+from sdic.networks.stylegan2 import Generator, GeneratorConfig
+
+
+@dataclass(frozen=True)
+class EmbedderConfig:
+    """Which face embedder: "arcface" or "curricularface"."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """For networks that come in one size."""
+
+
+@dataclass(frozen=True)
+class NetworkKind:
+    """How to build a network from its config, and how to find its config again."""
+
+    config: type
+    build: Callable[[Any], nn.Module]
+    config_of: Callable[[Any], Any] = lambda network: network.config
+
+
+def _embedder(config: EmbedderConfig) -> FaceEmbedder:
+    network = FaceEmbedder(config.kind)
+    network.config = config  # type: ignore[assignment]
+    return network
+
+
+NETWORKS: dict[str, NetworkKind] = {
+    "generator": NetworkKind(GeneratorConfig, Generator),
+    "discriminator": NetworkKind(GeneratorConfig, Discriminator),
+    "encoder": NetworkKind(E4EConfig, E4E),
+    "dipn": NetworkKind(DIPNConfig, DIPN),
+    "dicn": NetworkKind(DICNConfig, DICN),
+    "face_embedder": NetworkKind(EmbedderConfig, _embedder),
+    "moco": NetworkKind(NoConfig, lambda config: MoCoEmbedder(), lambda network: NoConfig()),
+}
+"""Every kind of network that a file can hold, by the role it plays."""
+
+
+@dataclass
+class Bundle:
+    """networks: role -> network, frozen and in eval mode. source: what the file said, and its sha256. dropped: keys of a
+    foreign file that were left out, with the reason."""
+
+    networks: dict[str, nn.Module]
+    source: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    def need(self, role: str, what: str) -> nn.Module:
+        """The network of a role; CheckpointError if the files hold none. `what` says who asks."""
+        if role not in self.networks:
+            raise CheckpointError(
+                f"{what} needs the network {role!r}, but {self.source.get('file', 'the file')} holds only "
+                f"{', '.join(sorted(self.networks)) or 'nothing'}"
+            )
+        return self.networks[role]
+
+    def merge(self, other: Bundle) -> Bundle:
+        """Both bundles' networks; a role in both is an error."""
+        twice = sorted(set(self.networks) & set(other.networks))
+        if twice:
+            raise CheckpointError(
+                f"{self.source.get('file')} and {other.source.get('file')} both hold {', '.join(twice)}"
+            )
+        source = {
+            name: f"{self.source.get(name, '')} + {other.source.get(name, '')}" if name in self.source else value
+            for name, value in {**self.source, **other.source}.items()
+        }
+        return Bundle({**self.networks, **other.networks}, source, {**self.dropped, **other.dropped})
+
+
+def build(role: str, config: Any) -> nn.Module:
+    """A network without memory for its parameters (on the meta device), to be filled from a file."""
+    if role not in NETWORKS:
+        raise UnknownNameError("network", role, NETWORKS)
+    with torch.device("meta"):
+        return NETWORKS[role].build(config)
+
+
+def config_to_json(role: str, network: nn.Module) -> str:
+    """The config of a network as JSON text."""
+    return json.dumps(dataclasses.asdict(NETWORKS[role].config_of(network)))
+
+
+def config_from_json(role: str, text: str) -> Any:
+    """The inverse of `config_to_json`."""
+    if role not in NETWORKS:
+        raise UnknownNameError("network", role, NETWORKS)
+    values = json.loads(text)
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return NETWORKS[role].config(**values)
+    except TypeError as error:
+        raise CheckpointError(f"the config of network {role!r} does not fit this version of sdic: {error}") from error

@@ -1,0 +1,74 @@
+"""Our own weight files: safetensors, every tensor named `role.parameter`, and a header of JSON texts.
+
+Header: format "sdic.networks", `networks` {role: config}, and where the weights came from (`file`, `sha256`, `layout`,
+and whatever the writer adds, such as the training run).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json
+from sdic.checkpoints.keymap import Renamed, load_into
+from sdic.errors import CheckpointError
+from sdic.utils.files import atomic_file
+
+FORMAT = "sdic.networks"
+
+
+def write_native(
+    path: str | os.PathLike[str],
+    networks: Mapping[str, nn.Module],
+    source: Mapping[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write networks to one file, whole or not at all. `dtype` (such as torch.float16) applies to floating tensors."""
+    from safetensors.torch import save
+
+    tensors = {}
+    for role, network in networks.items():
+        for name, tensor in network.state_dict().items():
+            value = tensor.detach().cpu().contiguous()
+            tensors[f"{role}.{name}"] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
+    header = {
+        "format": FORMAT,
+        "networks": json.dumps({role: json.loads(config_to_json(role, network)) for role, network in networks.items()}),
+        "source": json.dumps(dict(source or {})),
+    }
+    with atomic_file(path) as handle:
+        handle.write(save(tensors, metadata=header))
+
+
+def read_native(path: str | os.PathLike[str]) -> Bundle:
+    """Read a file that `write_native` wrote: networks in float32 on the CPU, frozen, in eval mode."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            header = handle.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path}: holds no sdic networks (its header says format={header.get('format')!r})"
+                )
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    networks: dict[str, nn.Module] = {}
+    for role, values in json.loads(header["networks"]).items():
+        network = build(role, config_from_json(role, json.dumps(values)))
+        prefix = f"{role}."
+        state = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+        state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+        load_into(network, Renamed(state, {}, {}), f"{path} ({role})")
+        networks[role] = network
+    unknown = [key for key in tensors if key.split(".", 1)[0] not in networks]
+    if unknown:
+        raise CheckpointError(f"{path}: tensors of no network: {', '.join(unknown[:8])}")
+    return Bundle(networks, {"file": path.name, **json.loads(header.get("source", "{}"))})

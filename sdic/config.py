@@ -1,0 +1,143 @@
+"""Typed settings: dataclass defaults, then a YAML file, then `key=value` words. Nothing unknown is accepted.
+
+A YAML file may begin with `base: other.yaml` (relative to itself) and then only says what differs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sdic.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+
+def load_config(schema: type[T], path: str | os.PathLike[str] | None = None, overrides: Sequence[str] = ()) -> T:
+    """An instance of the dataclass `schema`: its defaults, the YAML file if given, then words such as "optim.lr=1e-4".
+
+    ConfigError names an unknown key (with the closest known one), a value of the wrong type, or a bad file. Checks in
+    the dataclasses' `__post_init__` run on the result.
+    """
+    config = OmegaConf.structured(schema)
+    if path is not None:
+        for file in _with_bases(Path(path)):
+            config = _merge(config, _read(file), str(file))
+    for word in overrides:
+        if "=" not in word:
+            raise ConfigError(f"{word!r} is not a setting; write key=value, such as run.dir=runs/first")
+        config = _merge(config, _parse(word), word)
+    try:
+        return cast(T, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+
+
+def to_yaml(config: Any) -> str:
+    """The resolved config as YAML text; `load_config` reads it back to an equal one."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """The resolved config as plain dicts, lists, numbers and strings."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config), resolve=True))
+
+
+def known_keys(schema: Any, prefix: str = "") -> list[str]:
+    """Every dotted key of a dataclass (or instance)."""
+    instance = schema() if isinstance(schema, type) else schema
+    keys = []
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if dataclasses.is_dataclass(value):
+            keys += known_keys(value, f"{prefix}{field.name}.")
+        else:
+            keys.append(prefix + field.name)
+    return keys
+
+
+def _with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
+    """The file and the files it builds on, the most basic first."""
+    if not path.is_file():
+        folder = path.parent
+        beside = sorted(file.name for file in folder.glob("*.yaml")) if folder.is_dir() else []
+        raise ConfigError(
+            f"{path.absolute()}: no such config{did_you_mean(path.name, beside)}; beside it: {', '.join(beside) or 'nothing'}"
+        )
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: builds on itself")
+    base = _load_yaml(path).get("base")
+    bases = [] if base is None else _with_bases(path.parent / str(base), (*seen, path.resolve()))
+    return [*bases, path]
+
+
+def _load_yaml(path: Path) -> DictConfig:
+    try:
+        loaded = OmegaConf.load(path)
+    except Exception as error:  # yaml raises its own family, omegaconf another, a bad byte a third
+        raise ConfigError(f"{path}: not readable as YAML ({_first_line(error)})") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: must hold key: value lines")
+    return loaded
+
+
+def _read(path: Path) -> DictConfig:
+    loaded = _load_yaml(path)
+    loaded.pop("base", None)
+    return loaded
+
+
+def _parse(word: str) -> DictConfig:
+    try:
+        return OmegaConf.from_dotlist([word])
+    except Exception as error:
+        raise ConfigError(f"{word!r}: {_first_line(error)}") from error
+
+
+def _merge(config: DictConfig, other: DictConfig, what: str) -> DictConfig:
+    _refuse_unknown(config, other, what)
+    try:
+        return cast(DictConfig, OmegaConf.merge(config, other))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{what}: {f'{key}: ' if key else ''}{_first_line(error)}") from error
+
+
+def _refuse_unknown(config: DictConfig, other: DictConfig, what: str, prefix: str = "") -> None:
+    """Raise for keys that the schema lacks, naming the closest known key anywhere in it."""
+    for key in other:
+        node = OmegaConf.select(config, str(key)) if str(key) in config else None
+        if str(key) not in config:
+            near = did_you_mean(str(key), [str(name) for name in config])
+            if not near:
+                every = _all_keys(config)
+                near = did_you_mean(prefix + str(key), every)
+            raise ConfigError(
+                f"{what}: unknown key {prefix + str(key)!r}{near}; known here: {', '.join(map(str, config))}"
+            )
+        child = other._get_node(key)
+        if (
+            isinstance(node, DictConfig)
+            and isinstance(child, DictConfig)
+            and dataclasses.is_dataclass(OmegaConf.get_type(node))
+        ):
+            _refuse_unknown(node, child, what, f"{prefix}{key}.")
+
+
+def _all_keys(config: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for key in config:
+        child = config._get_node(key)
+        keys += _all_keys(child, f"{prefix}{key}.") if isinstance(child, DictConfig) else [f"{prefix}{key}"]
+    return keys
+
+
+def _first_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error).split("\n    full_key")[0]).strip()

@@ -1,0 +1,1 @@
+"""Data sets: where the pictures come from."""

@@ -1,0 +1,97 @@
+"""`sdic.load`: a name or a file -> a ready inverter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sdic import zoo
+from sdic.checkpoints import Bundle, read_bundle
+from sdic.errors import CheckpointError, SdicError, did_you_mean
+from sdic.methods import METHODS, Inverter, Precision, build_inverter
+from sdic.networks.optimize import optimize_for_inference
+from sdic.types import Geometry
+from sdic.utils.tensors import resolve_device
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    device: str | torch.device = "auto",
+    *,
+    precision: Precision = "fp32",
+    optimize: bool = True,
+    **options: Any,
+) -> Inverter:
+    """A model by its name (`sdic models` lists them) or a weight file -> a frozen, ready inverter.
+
+    device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32.
+    optimize: fold normalisation into convolutions and choose fast memory layouts (same pictures to float rounding).
+    options: of the method, such as layer=7.
+    """
+    name = str(name_or_path)
+    if name in zoo.MODELS:
+        inverter = _from_card(zoo.MODELS[name], options)
+    elif Path(name).is_file():
+        inverter = _from_file(Path(name), options)
+    else:
+        hint = did_you_mean(name, zoo.MODELS)
+        raise CheckpointError(
+            f"{name!r} is neither a model{hint} nor a file ({Path(name).absolute()}); models: {', '.join(sorted(zoo.MODELS))}"
+        )
+    inverter.precision = precision
+    target = resolve_device(device) if isinstance(device, str) else device
+    _ = inverter.fingerprint  # of the float32 weights, before anything is rearranged
+    if optimize:
+        optimize_for_inference(inverter, target)
+    return inverter.to(target)
+
+
+def _from_card(card: zoo.ModelCard, options: dict[str, Any]) -> Inverter:
+    if card.method is None:
+        raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
+    geometry = zoo.DOMAINS[card.domain]
+    if card.seed is not None:
+        from sdic.tiny import tiny_bundle
+
+        bundle = tiny_bundle(card.seed)
+        bundle.source["sha256"] = f"seed {card.seed}"
+        if card.domain == "tiny":
+            options = {"layer": 3, **options} if card.method == "sdic" else options
+    else:
+        bundle = Bundle({})
+        for wanted in card.files:
+            bundle = bundle.merge(read_bundle(zoo.need_file(wanted, card.name), wanted.sha256))
+    return _named(build_inverter(card.method, bundle, geometry, **{**card.options, **options}), card.name, bundle)
+
+
+def _from_file(path: Path, options: dict[str, Any]) -> Inverter:
+    """The most that a file's networks allow: SDIC if it holds DIPN and DICN, else e4e."""
+    bundle = read_bundle(path)
+    able = [name for name, (kind, _) in METHODS.items() if set(kind.roles) <= set(bundle.networks)]
+    if not able:
+        raise CheckpointError(
+            f"{path}: holds {', '.join(sorted(bundle.networks))}, which no method can invert with; "
+            + "; ".join(f"{name} needs {', '.join(kind.roles)}" for name, (kind, _) in METHODS.items())
+        )
+    method = max(able, key=lambda name: len(METHODS[name][0].roles))
+    return _named(build_inverter(method, bundle, geometry_of(bundle), **options), path.stem, bundle)
+
+
+def geometry_of(bundle: Bundle) -> Geometry:
+    """The picture sizes that the networks of a bundle are for: the file's own word, or the domain of the same output size."""
+    generator: Any = bundle.need("generator", "a model")
+    resolution = generator.config.resolution
+    for geometry in zoo.DOMAINS.values():
+        if geometry.resolution == resolution:
+            return geometry
+    size = min(256, resolution)
+    return Geometry(resolution, (size, size))
+
+
+def _named(inverter: Inverter, name: str, bundle: Bundle) -> Inverter:
+    inverter.name = name
+    inverter.weights_sha256 = bundle.source.get("sha256", "")  # type: ignore[assignment]
+    return inverter

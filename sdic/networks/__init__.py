@@ -1,0 +1,1 @@
+"""Networks: differentiable functions with parameters. They know no files, losses, devices or options."""

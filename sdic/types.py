@@ -1,0 +1,301 @@
+"""The records that travel between the parts of sdic: generator state, inversion, direction.
+
+Shapes: B batch, L latent rows, D style width, R output size, C/h/w channels and size of a generator feature.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sdic.errors import CheckpointError, ConfigError
+
+
+@dataclass(frozen=True)
+class GeneratorState:
+    """Where a synthesis stands after the convolution `layer`: all that is needed to go on.
+
+    layer: index of the latent row that the convolution used (0 is the 4x4 convolution; 7 is the upsampling one at 64x64).
+    feature: [B, C, h, w], the output of that convolution.
+    rgb: [B, 3, r, r], the RGB of all resolutions that were finished before, or None at layer 0.
+    """
+
+    layer: int
+    feature: Tensor
+    rgb: Tensor | None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How photos and pictures of a domain relate.
+
+    resolution: output size R of the generator.
+    input_size: (H, W) at which encoders, DIPN and losses look at pictures.
+    crop: (top, bottom, left, right) of the output that shows the photo, or None for all of it. Cars: rows 64..448 of 512.
+    """
+
+    resolution: int
+    input_size: tuple[int, int]
+    crop: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_size", tuple(self.input_size))
+        object.__setattr__(self, "crop", None if self.crop is None else tuple(self.crop))
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(H, W) of the part of the output that shows the photo."""
+        if self.crop is None:
+            return (self.resolution, self.resolution)
+        top, bottom, left, right = self.crop
+        return (bottom - top, right - left)
+
+    def visible(self, image: Tensor) -> Tensor:
+        """The part of an output [B, 3, R, R] that shows the photo."""
+        if self.crop is None:
+            return image
+        top, bottom, left, right = self.crop
+        return image[:, :, top:bottom, left:right]
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What a method found for a batch of photos; immutable. Everything an edit needs is here.
+
+    image: [B, 3, R, R] in about [-1, 1] (not clamped), the inversion as a picture.
+    latent: [B, L, D], the code w' that an edit moves.
+    base_latent: [B, L, D], the initial code w (e4e's).
+    feature: [B, C, h, w], the generator feature F' at `layer`, or None for methods without one.
+    base_feature: [B, C, h, w], the generator's own feature G_k(w) there, or None.
+    photo: [B, 3, h0, w0] in [-1, 1], the photo at the size the method looked at it, or None.
+    initial_image: [B, 3, h0, w0], the first reconstruction as the method looked at it, clamped to [-1, 1], or None.
+    discrepancy: [B, 3, h0, w0], the discrepancy map, or None.
+    layer: the layer of `feature`, -1 without one.
+    method, generator: the method's name and the fingerprint of the generator that made it.
+    """
+
+    image: Tensor
+    latent: Tensor
+    base_latent: Tensor
+    feature: Tensor | None = None
+    base_feature: Tensor | None = None
+    photo: Tensor | None = None
+    initial_image: Tensor | None = None
+    discrepancy: Tensor | None = None
+    layer: int = -1
+    method: str = ""
+    generator: str = ""
+
+    def __post_init__(self) -> None:
+        if self.latent.ndim != 3 or self.latent.shape != self.base_latent.shape:
+            raise ValueError(
+                f"latent and base_latent must both be [B, L, D], got {list(self.latent.shape)} and "
+                f"{list(self.base_latent.shape)}"
+            )
+        for name, tensor in self.tensors():
+            if len(tensor) != len(self.latent):
+                raise ValueError(f"{name} holds {len(tensor)} images, latent holds {len(self.latent)}")
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of every tensor that is present."""
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, Tensor):
+                yield entry.name, value
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.latent)
+
+    def __getitem__(self, index: int | slice | list[int] | Tensor) -> Inversion:
+        """A part of the batch; an integer gives a batch of one."""
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):  # also what ends a `for` loop
+                raise IndexError(f"image {index} of {len(self)}")
+            index = [index % len(self)]
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, *args: Any, **kwargs: Any) -> Inversion:
+        """Move or cast every tensor, as `Tensor.to` does."""
+        return self._map(lambda tensor: tensor.to(*args, **kwargs))
+
+    def cpu(self) -> Inversion:
+        """All tensors on the CPU."""
+        return self.to("cpu")
+
+    def detach(self) -> Inversion:
+        """All tensors without gradient history."""
+        return self._map(lambda tensor: tensor.detach())
+
+    def _map(self, function: Any) -> Inversion:
+        return replace(self, **{name: function(tensor) for name, tensor in self.tensors()})
+
+    @classmethod
+    def cat(cls, parts: Iterable[Inversion]) -> Inversion:
+        """Join batches that one method and one generator made."""
+        parts = list(parts)
+        if not parts:
+            raise ValueError("no inversions to join")
+        first = parts[0]
+        for part in parts[1:]:
+            for name in ("method", "generator", "layer"):
+                if getattr(part, name) != getattr(first, name):
+                    raise ValueError(
+                        f"cannot join inversions of {name} {getattr(first, name)!r} and {getattr(part, name)!r}"
+                    )
+        return replace(
+            first, **{name: torch.cat([getattr(part, name) for part in parts]) for name, _ in first.tensors()}
+        )
+
+    def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
+        """Write one safetensors file (under its final name only when complete). `metadata` is kept beside ours."""
+        from safetensors.torch import save
+
+        from sdic.utils.files import write_atomic
+
+        header = {
+            "format": "sdic.inversion",
+            "method": self.method,
+            "generator": self.generator,
+            "layer": str(self.layer),
+        }
+        header.update(metadata or {})
+        blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors()}, metadata=header)
+        write_atomic(path, blob)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:
+        """Read a file that `save` wrote. CheckpointError says what is wrong with any other file."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="pt", device=str(device)) as handle:
+                header = handle.metadata() or {}
+                tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+        if header.get("format") != "sdic.inversion":
+            raise CheckpointError(
+                f"{path}: holds no inversion (its header says format={header.get('format')!r}); "
+                "make one with: sdic invert PHOTOS --out DIR --save-inversions"
+            )
+        known = {entry.name for entry in fields(cls)}
+        unknown = sorted(set(tensors) - known)
+        if unknown or not {"image", "latent", "base_latent"} <= set(tensors):
+            raise CheckpointError(
+                f"{path}: damaged inversion, unexpected {unknown or 'nothing'}, found {sorted(tensors)}"
+            )
+        return cls(**tensors, layer=int(header["layer"]), method=header["method"], generator=header["generator"])
+
+
+Kind = Literal["add", "set"]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """An edit of the code: which way, which rows, and what a strength means.
+
+    delta: [L, D], or [1, D] or [D] for the same vector in every row.
+    kind: "add" moves the rows by strength * delta (InterFaceGAN). "set" moves them along delta so that the coordinate of
+        row 0 *becomes* strength standard deviations (GANSpace), so strength 0 is not "no edit".
+    rows: (first, end) of the rows that move, end excluded; None for all.
+    origin, scale: only for "set": the mean [D] and the standard deviation along delta.
+    limits: the useful range of strengths (low, high), for warnings and sliders; None if not known.
+    unit: what strength 1 means, in words.
+    """
+
+    delta: Tensor
+    kind: Kind = "add"
+    rows: tuple[int, int] | None = None
+    origin: Tensor | None = None
+    scale: float = 1.0
+    limits: tuple[float, float] | None = None
+    name: str = ""
+    unit: str = ""
+    source: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("add", "set"):
+            raise ConfigError(f"direction {self.name!r}: kind must be 'add' or 'set', got {self.kind!r}")
+        delta = self.delta[None] if self.delta.ndim == 1 else self.delta
+        delta = delta[0] if delta.ndim == 3 and len(delta) == 1 else delta
+        if delta.ndim != 2:
+            raise ConfigError(
+                f"direction {self.name!r}: delta must be [L, D], [1, D] or [D], got {list(self.delta.shape)}"
+            )
+        if not torch.isfinite(delta).all():
+            raise ConfigError(f"direction {self.name!r}: delta holds values that are not finite")
+        object.__setattr__(self, "delta", delta.detach())
+        if self.kind == "set":
+            if self.origin is None or len(delta) != 1:
+                raise ConfigError(f"direction {self.name!r}: kind 'set' needs one component [D] and its origin [D]")
+            object.__setattr__(self, "origin", self.origin.detach().reshape(-1))
+        if self.rows is not None and not 0 <= self.rows[0] < self.rows[1]:
+            raise ConfigError(f"direction {self.name!r}: rows must be (first, end) with first < end, got {self.rows}")
+
+    def shift(self, latent: Tensor, strength: float | Tensor) -> Tensor:
+        """What to add to `latent` [B, L, D] for `strength` (a number or [B]): a tensor [B, L, D]."""
+        batch, rows, width = latent.shape
+        if self.delta.shape[1] != width or len(self.delta) not in (1, rows):
+            raise ConfigError(
+                f"direction {self.name!r} is {list(self.delta.shape)} and does not fit codes of {rows} rows x {width}; "
+                "it belongs to another generator"
+            )
+        if self.rows is not None and self.rows[1] > rows:
+            raise ConfigError(f"direction {self.name!r} moves rows {self.rows}, but the codes have {rows} rows")
+        amount = torch.as_tensor(strength, dtype=latent.dtype, device=latent.device).expand(batch)
+        delta = self.delta.to(latent)
+        if self.kind == "set":
+            assert self.origin is not None
+            coordinate = (latent[:, 0] - self.origin.to(latent)) @ delta[0] / self.scale  # in standard deviations
+            amount = (amount - coordinate) * self.scale
+        shift = amount[:, None, None] * delta.expand(rows, -1)
+        if self.rows is not None:
+            moved = torch.zeros(rows, 1, dtype=latent.dtype, device=latent.device)
+            moved[self.rows[0] : self.rows[1]] = 1
+            shift = shift * moved
+        return shift
+
+    def is_identity(self, strength: float | Tensor) -> Tensor:
+        """[] or [B] booleans: whether this strength leaves every code as it is, whatever the code."""
+        amount = torch.as_tensor(strength)
+        return amount == 0 if self.kind == "add" else torch.zeros_like(amount, dtype=torch.bool)
+
+    def to(self, device: str | torch.device) -> Direction:
+        """The same direction on another device."""
+        return replace(
+            self, delta=self.delta.to(device), origin=None if self.origin is None else self.origin.to(device)
+        )
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """(tensors, header) for a safetensors file; `from_tensors` reads them back."""
+        tensors = {"delta": self.delta.cpu().contiguous()}
+        if self.origin is not None:
+            tensors["origin"] = self.origin.cpu().contiguous()
+        settings = {
+            "kind": self.kind,
+            "rows": self.rows,
+            "scale": self.scale,
+            "limits": self.limits,
+            "name": self.name,
+            "unit": self.unit,
+            "source": self.source,
+        }
+        return tensors, {"format": "sdic.direction", "direction": json.dumps(settings)}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], header: dict[str, str], path: Path | str = "") -> Direction:
+        """The inverse of `to_tensors`."""
+        if header.get("format") != "sdic.direction":
+            raise CheckpointError(f"{path}: holds no direction (format={header.get('format')!r})")
+        settings = json.loads(header["direction"])
+        for name in ("rows", "limits"):
+            settings[name] = tuple(settings[name]) if settings[name] is not None else None
+        return cls(delta=tensors["delta"], origin=tensors.get("origin"), **settings)

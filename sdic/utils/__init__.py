@@ -1,0 +1,1 @@
+"""Leaves that know nothing of networks: files, pictures, devices, seeds."""
