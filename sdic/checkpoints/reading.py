@@ -33,6 +33,8 @@ def read_bundle(path: str | os.PathLike[str], sha256: str | None = None, trust: 
 
 
 def _is_safetensors(path: Path) -> bool:
-    """safetensors begin with the length of a JSON header, then the header."""
+    """safetensors begin with the length of a JSON header, then the header; a damaged one still has its name."""
+    if path.suffix == ".safetensors":
+        return True
     with open(path, "rb") as handle:
         return handle.read(9)[8:] == b"{"

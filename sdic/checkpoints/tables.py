@@ -173,12 +173,12 @@ DIPN = [
     *_conv_norm("feature_up.conv4", "up_path.output"),
     *_conv_norm("conv", "branch_output.conv"),
     Rule("desc.{rest}", "branch_output.describe.{rest}"),
-    *_conv_norm("corr_stem", "stem"),
+    *_conv_norm("corr_stem", "hourglass.down.0.0"),
     *(
         rule
         for stage in range(3)
         for conv in range(2)
-        for rule in _conv_norm(f"hourglass_fusion.conv{stage + 1}.{conv}", f"hourglass.down.{stage}.{conv}")
+        for rule in _conv_norm(f"hourglass_fusion.conv{stage + 1}.{conv}", f"hourglass.down.{stage}.{conv + (stage == 0)}")
     ),
     *_conv_norm("hourglass_fusion.conv3_up", "hourglass.up.0"),
     *_conv_norm("hourglass_fusion.conv2_up", "hourglass.up.1"),

@@ -152,27 +152,31 @@ class GuidedFusion(nn.Module):
 
 
 class DiscrepancyHourglass(nn.Module):
-    """Volume [B, 8, N, H, W] and guides at 1/8, 1/4, 1/2 -> [B, N, H, W]. Depth is halved along with the size."""
+    """Volume [B, 1, N, H, W] and guides at 1/8, 1/4, 1/2 -> [B, N, H, W]. Depth is halved along with the size."""
 
     def __init__(self, config: DIPNConfig):
         super().__init__()
         released = config.preset == "released"
+        full, half, quarter, eighth = VOLUME
         self.down = nn.ModuleList(
-            nn.Sequential(conv3d_norm(i, o, 3, 2), conv3d_norm(o, o))
-            for i, o in zip(VOLUME[:-1], VOLUME[1:], strict=True)
+            [
+                nn.Sequential(conv3d_norm(1, full), conv3d_norm(full, half, 3, 2), conv3d_norm(half, half)),
+                nn.Sequential(conv3d_norm(half, quarter, 3, 2), conv3d_norm(quarter, quarter)),
+                nn.Sequential(conv3d_norm(quarter, eighth, 3, 2), conv3d_norm(eighth, eighth)),
+            ]
         )
         self.fuse = nn.ModuleList()
         if config.spatial_contextual:
-            for channels, guide in zip(VOLUME[:0:-1], GUIDES, strict=True):
+            for channels, guide in zip((eighth, quarter, half), GUIDES, strict=True):
                 self.fuse.append(GuidedFusion(channels, guide, config.preset, config.attention))
-        self.up = nn.ModuleList([up3d_norm(48, 32), up3d_norm(32, 16)])
+        self.up = nn.ModuleList([up3d_norm(eighth, quarter), up3d_norm(quarter, half)])
         self.merge = nn.ModuleList()
-        for channels in (32, 16):
+        for channels in (quarter, half):
             convs = [conv3d_norm(channels, channels), conv3d_norm(channels, channels)]
             if released:  # concatenates the feature of the way down
                 convs.insert(0, conv3d_norm(2 * channels, channels, 1))
             self.merge.append(nn.Sequential(*convs))
-        self.up_last = nn.ConvTranspose3d(16, 1, 4, 2, 1, bias=not released)
+        self.up_last = nn.ConvTranspose3d(half, 1, 4, 2, 1, bias=not released)
         self.concatenate = released
 
     def forward(self, volume: Tensor, guides: Sequence[Tensor]) -> Tensor:
@@ -202,7 +206,6 @@ class DIPN(nn.Module):
             depth = 2 * self.branch_output.depth
         else:
             depth = 6
-        self.stem = conv3d_norm(1, VOLUME[0])
         self.hourglass = DiscrepancyHourglass(config)
         if config.preset == "released":
             self.head = nn.Sequential(
@@ -226,11 +229,11 @@ class DIPN(nn.Module):
         if self.config.spatial_contextual:
             photo_features = self.up_path(self.photo_encoder(photo))
             initial_features = self.up_path(self.initial_encoder(initial))
-            volume = torch.cat([self.branch_output(f[0]) for f in (photo_features, initial_features)], 1)
+            volume = torch.cat([self.branch_output(features[0]) for features in (photo_features, initial_features)], 1)
             guides = photo_features[:0:-1]  # C_1, C_2, C_3 come from the photo alone
         else:
             volume = torch.cat([photo, initial], 1)
-        return self.head(self.hourglass(self.stem(volume.unsqueeze(1)), guides))
+        return self.head(self.hourglass(volume.unsqueeze(1), guides))
 
 
 def match_size(x: Tensor, other: Tensor) -> Tensor:

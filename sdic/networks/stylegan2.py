@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sdic.errors import ConfigError
 from sdic.networks.layers import GAIN, EqualLinear
-from sdic.ops import StyledConvWeights, is_reference, styled_conv, upsample_rgb
+from sdic.ops import StyledConvWeights, is_reference, styled_conv, upsample_rgb, winograd
 from sdic.ops.modulated_conv import CHANNELS_LAST, fold
 from sdic.ops.strips import block_in_strips, last_block_subsampled, strip_rows
 from sdic.types import GeneratorState
@@ -127,7 +127,10 @@ class SynthesisConv(nn.Module):
         )
         if self._frozen is None or self._frozen[0] != key:
             weight = (self.weight * self.scale).contiguous(memory_format=CHANNELS_LAST)
-            self._frozen = (key, StyledConvWeights(weight, weight.square().sum((2, 3)), self.bias))
+            transformed = None
+            if weight.device.type == "cpu" and not self.upsample and winograd.suits(*weight.shape[1::-1], *self.noise.shape[2:]):
+                transformed = winograd.transform_weight(weight)
+            self._frozen = (key, StyledConvWeights(weight, weight.square().sum((2, 3)), self.bias, transformed))
         return self._frozen[1]
 
     def noise_map(self, source: Noise, layer: int, batch: int) -> Tensor | None:

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdic.ops import winograd
 from sdic.ops.backend import is_reference
 from sdic.ops.fir import blur, fir_kernel, upfirdn2d_reference
 
@@ -36,11 +37,13 @@ class StyledConvWeights:
     weight: [O, I, k, k], already multiplied by its equalized learning-rate scale.
     squares: [O, I], the sum of `weight` squared over the kernel, or None to compute it when it is needed.
     bias: [O].
+    winograd: [36, I, O], the transformed weight of a frozen wide layer, or None.
     """
 
     weight: Tensor
     squares: Tensor | None
     bias: Tensor
+    winograd: Tensor | None = None
 
     def demodulation(self, style: Tensor) -> Tensor:
         """[B, I] -> [B, O]: one over the norm of each modulated filter."""
@@ -57,6 +60,11 @@ def styled_conv(x: Tensor, style: Tensor, weights: StyledConvWeights, noise: Ten
     if is_reference():
         return styled_conv_reference(x, style, weights, noise, upsample)
     if x.shape[0] == 1 and not torch.is_grad_enabled():
+        if weights.winograd is not None and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+            y = winograd.conv3x3(x * style[:, :, None, None], weights.winograd)
+            scale = (weights.demodulation(style)[0] * GAIN)[:, None, None]
+            y = torch.addcmul((weights.bias * GAIN)[:, None, None], y, scale)
+            return add_noise_and_activate_(y, noise)
         return folded_conv(x, fold(style, weights), noise, upsample)
     x = x.contiguous(memory_format=CHANNELS_LAST) if x.device.type == "cpu" else x
     scaled = x * style[:, :, None, None]

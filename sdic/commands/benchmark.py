@@ -1,0 +1,261 @@
+"""Timing of the fast paths against the plain reference. Run through scripts/benchmark.py."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+TOLERANCE = 1e-4  # largest difference of the two sides, in standard deviations of the output
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, measure, print, write JSON."""
+    parser = argparse.ArgumentParser(description="Time sdic's fast paths against the plain reference.")
+    parser.add_argument("what", nargs="?", default="invert", choices=("invert", "train"))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; default: as torch chooses")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=None, help="train: 2; invert on CUDA: 8")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    import torch
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.memory_only:
+        print(json.dumps({"peak_memory_mb": measure_memory()}))
+        return 0
+    if args.what == "train":
+        from sdic.training.benchmark import measure_training
+
+        numbers = measure_training(args.device, args.batch_size or 2, args.repeats)
+    else:
+        numbers = measure_cuda(args) if args.device.startswith("cuda") else measure_cpu(args.repeats)
+    numbers = {"machine": platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads(), **numbers}
+    if args.json:
+        from sdic.utils.files import write_atomic
+
+        write_atomic(args.json, json.dumps(numbers, indent=2) + "\n")
+    return 0
+
+
+def full_size_inverter(seed: int = 0) -> Any:
+    """SDIC at 1024 px with random weights whose statistics keep every stage finite; not optimised."""
+    import torch
+    from torch import nn
+
+    from sdic import zoo
+    from sdic.checkpoints import Bundle
+    from sdic.methods import build_inverter
+    from sdic.networks.dicn import DICN, DICNConfig
+    from sdic.networks.dipn import DIPN, DIPNConfig
+    from sdic.networks.e4e import E4E, E4EConfig
+    from sdic.networks.stylegan2 import Generator, GeneratorConfig
+
+    torch.manual_seed(seed)
+    networks: dict[str, nn.Module] = {
+        "generator": Generator(GeneratorConfig(1024)),
+        "encoder": E4E(E4EConfig()),
+        "dipn": DIPN(DIPNConfig()),
+        "dicn": DICN(DICNConfig()),
+    }
+    for module in [part for network in networks.values() for part in network.modules()]:
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            nn.init.normal_(module.weight, 0.75, 0.1)
+            nn.init.normal_(module.running_mean, 0.0, 0.05)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.6, 1.4)  # type: ignore[arg-type]
+    for conv in networks["generator"].synthesis.convs:  # type: ignore[union-attr]
+        nn.init.constant_(conv.noise_strength, 0.05)
+    return build_inverter("sdic", Bundle(networks), zoo.DOMAINS["face"])
+
+
+def measure_cpu(repeats: int) -> dict[str, Any]:
+    """Generator, inversion and editing at batch 1, float32: both sides and their ratios."""
+    import torch
+    import torch.nn.functional as F
+
+    from sdic.networks.optimize import optimize_for_inference
+    from sdic.ops import use_reference
+    from sdic.types import Direction
+
+    plain = full_size_inverter()
+    _ = plain.fingerprint
+    fast = optimize_for_inference(copy.deepcopy(plain), torch.device("cpu"))
+    torch.manual_seed(1)
+    photo = torch.tanh(F.interpolate(torch.randn(1, 3, 16, 16), size=(256, 256), mode="bicubic"))
+    direction = Direction(F.normalize(torch.randn(512), dim=0))
+    numbers: dict[str, Any] = {"convolution_gflops": convolution_rate(repeats)}
+    print(f"512-channel 3x3 convolution at 64x64: {numbers['convolution_gflops']:.0f} GFLOP/s")
+    with torch.no_grad():
+        latent = fast.encoder(photo)
+        numbers["inversion_gflop"] = inversion_gflop(plain, photo)
+        slow_runs = max(2, repeats // 2)
+
+        def compare(name: str, slow: Callable[[], torch.Tensor], quick: Callable[[], torch.Tensor]) -> None:
+            with use_reference():
+                expected, slow_seconds = best_of(slow, slow_runs)
+            got, seconds = best_of(quick, repeats)
+            difference = ((got - expected).abs().max() / expected.std()).item()
+            numbers.update(
+                {
+                    f"{name}_reference_seconds": slow_seconds,
+                    f"{name}_seconds": seconds,
+                    f"{name}_ratio": slow_seconds / seconds,
+                    f"{name}_difference": difference,
+                }
+            )
+            print(
+                f"{name:22s} reference {slow_seconds:6.2f} s   fast {seconds:6.3f} s   ratio {slow_seconds / seconds:5.2f}"
+                f"   largest difference {difference:.1e} std"
+            )
+            if not difference < TOLERANCE:
+                raise SystemExit(f"{name}: the two sides differ by {difference:.1e} std, more than {TOLERANCE}")
+
+        compare("generator", lambda: plain.generator.synthesis(latent), lambda: fast.generator.synthesis(latent))
+        compare("inversion", lambda: plain.invert(photo).image, lambda: fast.invert(photo).image)
+        inversion = fast.invert(photo)
+        compare("edit", lambda: plain.edit(inversion, direction, 2.0), lambda: fast.edit(inversion, direction, 2.0))
+    rate = numbers["inversion_gflop"] / numbers["inversion_seconds"]
+    numbers["inversion_gflops"] = rate
+    numbers["inversion_fraction_of_peak"] = rate / numbers["convolution_gflops"]
+    numbers["edit_fraction_of_inversion"] = numbers["edit_seconds"] / numbers["inversion_seconds"]
+    print(f"inversion: {numbers['inversion_gflop']:.0f} GFLOP of the reference, {rate:.0f} GFLOP/s, "
+          f"{numbers['inversion_fraction_of_peak']:.0%} of the convolution's rate")
+    print(f"an edit of an inverted photo takes {numbers['edit_fraction_of_inversion']:.2f} of an inversion")
+    del plain, fast, inversion
+    output = subprocess.run(
+        [sys.executable, sys.argv[0], "--memory-only"], check=True, capture_output=True, text=True
+    ).stdout
+    numbers["peak_memory_mb"] = json.loads(output.splitlines()[-1])["peak_memory_mb"]
+    print(f"peak memory of a process that loads the model and inverts one photo: {numbers['peak_memory_mb']:.0f} MB")
+    return numbers
+
+
+def measure_memory() -> float:
+    """Peak resident memory, in MB, of this process after it has loaded a model from a file and inverted one photo."""
+    import tempfile
+
+    import torch
+
+    import sdic
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/full.safetensors"
+        root = str(Path(__file__).resolve().parents[2])
+        subprocess.run([sys.executable, "-c", _WRITE, file], check=True, cwd=root)  # its memory is not counted
+        inverter = sdic.load(file, "cpu")
+        inverter.invert(torch.rand(1, 3, 256, 256) * 2 - 1)
+    return peak_memory_mb()
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process in MB (Linux: since exec; ru_maxrss would begin at the parent's)."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+_WRITE = """
+import sys
+from sdic.commands.benchmark import full_size_inverter
+from sdic.checkpoints import write_native
+model = full_size_inverter()
+write_native(sys.argv[1], {"generator": model.generator, "encoder": model.encoder,
+                           "dipn": model.compensator.dipn, "dicn": model.compensator.dicn})
+"""
+
+
+def measure_cuda(args: argparse.Namespace) -> dict[str, Any]:
+    """Images per second of inversion on a GPU, fp32 and bf16."""
+    import torch
+
+    from sdic.networks.optimize import optimize_for_inference
+    from sdic.ops import use_reference
+
+    device = torch.device(args.device)
+    batch = args.batch_size or 8
+    plain = full_size_inverter().to(device)
+    fast = optimize_for_inference(copy.deepcopy(plain), device)
+    photos = torch.rand(batch, 3, 256, 256, device=device) * 2 - 1
+    numbers: dict[str, Any] = {"device": torch.cuda.get_device_name(device), "batch_size": batch}
+    for precision in ("fp32", "bf16"):
+        plain.precision = fast.precision = precision
+        for name, inverter in (("reference", plain), ("fast", fast)):
+            torch.cuda.reset_peak_memory_stats(device)
+
+            def run(inverter: Any = inverter) -> torch.Tensor:
+                image = inverter.invert(photos).image
+                torch.cuda.synchronize(device)
+                return image
+
+            if name == "reference":
+                with use_reference():
+                    _, seconds = best_of(run, args.repeats)
+            else:
+                _, seconds = best_of(run, args.repeats)
+            memory = torch.cuda.max_memory_allocated(device) / 2**20
+            numbers[f"{name}_{precision}_images_per_second"] = batch / seconds
+            numbers[f"{name}_{precision}_peak_memory_mb"] = memory
+            print(f"{name:9s} {precision}: {batch / seconds:7.1f} images/s, peak memory {memory:.0f} MB")
+    return numbers
+
+
+def convolution_rate(repeats: int) -> float:
+    """GFLOP/s of a 512-channel 3x3 convolution at 64x64, batch 1, float32, in the faster memory layout."""
+    import torch
+    import torch.nn.functional as F
+
+    best = 0.0
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(1, 512, 64, 64).contiguous(memory_format=layout)
+        weight = torch.randn(512, 512, 3, 3).contiguous(memory_format=layout)
+        _, seconds = best_of(lambda x=x, weight=weight: F.conv2d(x, weight, padding=1), 4 * repeats)  # type: ignore[misc]
+        best = max(best, 2 * 512 * 512 * 9 * 64 * 64 / seconds / 1e9)
+    return best
+
+
+def inversion_gflop(inverter: Any, photo: Any) -> float:
+    """GFLOP of one inversion as the equations are written: e4e, two whole generator passes, DIPN, DICN.
+
+    Convolutions and matrix products only; the [1,3,3,1] filters and pointwise work are not counted.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from sdic.methods.sdic import first_reconstruction
+
+    latent = inverter.encoder(photo)
+    feature, initial = first_reconstruction(inverter.generator.synthesis, latent, inverter.layer, inverter.geometry)
+    with FlopCounterMode(display=False) as counter:
+        inverter.encoder(photo)
+        inverter.compensator(photo, initial, latent, feature)
+    config = inverter.generator.config
+    synthesis = 0
+    for layer in range(config.layers):
+        inputs, outputs = config.layer_channels(max(0, layer - 1)), config.layer_channels(layer)
+        pixels = config.layer_resolution(max(0, layer - 1)) ** 2 if layer % 2 else config.layer_resolution(layer) ** 2
+        synthesis += 2 * 9 * inputs * outputs * pixels  # a transposed convolution does its work at its input's size
+        if layer % 2 == 0:
+            synthesis += 2 * 3 * outputs * pixels
+    return (counter.get_total_flops() + 2 * synthesis) / 1e9
+
+
+def best_of(run: Callable[[], Any], repeats: int) -> tuple[Any, float]:
+    """(result, seconds of the fastest of `repeats` runs after one warm-up)."""
+    result = run()
+    best = float("inf")
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        result = run()
+        best = min(best, time.perf_counter() - begin)
+    return result, best
