@@ -14,7 +14,7 @@ from sdic.errors import CheckpointError, SdicError, did_you_mean
 from sdic.methods import METHODS, Inverter, Precision, build_inverter
 from sdic.networks.optimize import optimize_for_inference
 from sdic.types import Geometry
-from sdic.utils.tensors import resolve_device
+from sdic.utils.tensors import fingerprint, resolve_device
 
 
 def load(
@@ -25,7 +25,7 @@ def load(
     optimize: bool = True,
     **options: Any,
 ) -> Inverter:
-    """A model by its name (`sdic models` lists them) or a weight file -> a frozen, ready inverter.
+    """A model by its name (`sdic models` lists them), a weight file, or a training run's folder -> a frozen inverter.
 
     device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32.
     optimize: fold normalisation into convolutions and choose fast memory layouts (same pictures to float rounding).
@@ -36,10 +36,13 @@ def load(
         inverter = _from_card(zoo.MODELS[name], options)
     elif Path(name).is_file():
         inverter = _from_file(Path(name), options)
+    elif (Path(name) / "checkpoints").is_dir():
+        inverter = _from_file(weights_of_run(Path(name)), options)
     else:
         hint = did_you_mean(name, zoo.MODELS)
         raise CheckpointError(
-            f"{name!r} is neither a model{hint} nor a file ({Path(name).absolute()}); models: {', '.join(sorted(zoo.MODELS))}"
+            f"{name!r} is neither a model{hint} nor a file ({Path(name).absolute()}); "
+            f"models: {', '.join(sorted(zoo.MODELS))}"
         )
     inverter.precision = precision
     target = resolve_device(device) if isinstance(device, str) else device
@@ -70,6 +73,9 @@ def _from_card(card: zoo.ModelCard, options: dict[str, Any]) -> Inverter:
 def _from_file(path: Path, options: dict[str, Any]) -> Inverter:
     """The most that a file's networks allow: SDIC if it holds DIPN and DICN, else e4e."""
     bundle = read_bundle(path)
+    if "frozen" in bundle.source and "generator" not in bundle.networks:  # what a training run exports
+        options = {"layer": int(bundle.source["layer"]), **options}
+        bundle = _with_frozen(bundle, path)
     able = [name for name, (kind, _) in METHODS.items() if set(kind.roles) <= set(bundle.networks)]
     if not able:
         raise CheckpointError(
@@ -80,8 +86,61 @@ def _from_file(path: Path, options: dict[str, Any]) -> Inverter:
     return _named(build_inverter(method, bundle, geometry_of(bundle), **options), path.stem, bundle)
 
 
+def read_frozen(name: str, generator: str = "") -> Bundle:
+    """The networks of a model name or of a file; the generator from another one if given."""
+    bundle = _networks_of(name)
+    if generator:
+        found = _networks_of(generator).need("generator", generator)
+        bundle = Bundle({**bundle.networks, "generator": found}, bundle.source)
+    return bundle
+
+
+def _networks_of(name: str) -> Bundle:
+    card = zoo.MODELS.get(name)
+    if card is not None and card.seed is not None:
+        from sdic.tiny import tiny_bundle
+
+        return tiny_bundle(card.seed)
+    if card is not None:
+        bundle = Bundle({})
+        for wanted in card.files:
+            bundle = bundle.merge(read_bundle(zoo.need_file(wanted, name), wanted.sha256))
+        return bundle
+    if Path(name).is_file():
+        return read_bundle(name)
+    raise CheckpointError(
+        f"{name!r} is neither a model{did_you_mean(name, zoo.MODELS)} nor a file ({Path(name).absolute()}); "
+        f"models: {', '.join(sorted(zoo.MODELS))}"
+    )
+
+
+def _with_frozen(trained: Bundle, path: Path) -> Bundle:
+    """DIPN and DICN of a training run, with the generator and e4e that they were trained beside."""
+    frozen = read_frozen(trained.source["frozen"], trained.source.get("frozen_generator", ""))
+    networks = {role: frozen.need(role, str(path)) for role in ("generator", "encoder")}
+    for role, network in networks.items():
+        expected, found = trained.source[f"{role}_sha256"], fingerprint(network)
+        if found != expected:
+            raise CheckpointError(
+                f"{path} was trained beside the {role} {expected[:16]}..., but {trained.source['frozen']} has "
+                f"{found[:16]}..."
+            )
+    return Bundle({**networks, **trained.networks}, trained.source)
+
+
+def weights_of_run(folder: Path) -> Path:
+    """The best weights of a training run, or the newest where it was not validated."""
+    best = folder / "checkpoints" / "best.safetensors"
+    if best.is_file():
+        return best
+    newest = sorted((folder / "checkpoints").glob("weights-*.safetensors"))
+    if not newest:
+        raise CheckpointError(f"{folder.absolute()}: this training run has saved no weights yet")
+    return newest[-1]
+
+
 def geometry_of(bundle: Bundle) -> Geometry:
-    """The picture sizes that the networks of a bundle are for: the file's own word, or the domain of the same output size."""
+    """The picture sizes that the networks of a bundle are for: those of the domain of the same output size."""
     generator: Any = bundle.need("generator", "a model")
     resolution = generator.config.resolution
     for geometry in zoo.DOMAINS.values():

@@ -1,0 +1,30 @@
+"""`sdic edit PHOTOS --out DIR --model NAME --edit age=3 --edit smile=-2:2:5`."""
+
+from __future__ import annotations
+
+import argparse
+
+from sdic.commands import folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `sdic edit`."""
+    folder.add_arguments(parser, "photos, aligned as the model's domain is, or saved inversions (*.safetensors)")
+    parser.add_argument(
+        "--edit",
+        action="append",
+        dest="edits",
+        metavar="WHAT",
+        help="age=3, a sweep smile=-2:2:5 (start:stop:count), several together age=3,smile=1;\n"
+        "a name of editings/manifest.yaml, pc0, pc1, ... or a direction file; may be repeated",
+    )
+    parser.add_argument(
+        "--rule",
+        choices=("paper", "released"),
+        help="how the feature follows the edit: equation 6 (paper, default),\nor as the authors' code does (released)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Edit; 0, or 1 when some photos failed."""
+    return folder.run(args, "edit")

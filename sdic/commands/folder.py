@@ -1,0 +1,50 @@
+"""What `sdic invert` and `sdic edit` have in common: their options, and how these become settings."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+
+OPTIONS = ("out", "model", "edits", "rule", "device", "precision", "batch_size", "shard", "limit", "save_inversions")
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
+    """The shared options. All default to None, so that a config file can set what the command line leaves out."""
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="PHOTOS",
+        help=f"{photos},\nfolders of them (searched through), or `examples` for the bundled ones;\n"
+        "a word key=value sets anything of sdic/runner/settings.py",
+    )
+    parser.add_argument("--out", metavar="DIR", help="where everything goes; run again to go on or to add edits")
+    parser.add_argument(
+        "--model", metavar="NAME", help="a name that `sdic models` lists, a weight file, or a training run's folder"
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file with the same settings; options go before it")
+    parser.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="of the networks' arithmetic (fp32)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="photos at a time (4, or 1 on a CPU)")
+    parser.add_argument("--shard", metavar="I/N", help="part I (from 0) of N of the sorted photos; torchrun needs none")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N photos")
+    parser.add_argument(
+        "--save-inversions", action="store_true", default=None, help="keep inversions as OUT/inversions/*.safetensors"
+    )
+
+
+def run(args: argparse.Namespace, command: str) -> int:
+    """Defaults, then the config file, then key=value words, then options; then the run itself."""
+    from sdic.config import load_config
+    from sdic.runner.run import run as run_settings
+    from sdic.runner.settings import RunSettings
+
+    overrides = [word for word in args.inputs if OVERRIDE.match(word) and not os.path.lexists(word)]
+    settings = load_config(RunSettings, args.config, overrides)
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name, None) is not None}
+    inputs = [word for word in args.inputs if word not in overrides]
+    if inputs:
+        given["inputs"] = inputs
+    return run_settings(dataclasses.replace(settings, **given), command)

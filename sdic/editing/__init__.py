@@ -1,0 +1,1 @@
+"""Directions: by name from `editings/manifest.yaml`, from files, or found in the generator itself."""

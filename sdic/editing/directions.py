@@ -1,0 +1,222 @@
+"""`load_direction`: a name ("age"), a file, or a principal component ("pc0") -> a Direction.
+
+Shapes: L latent rows, D style width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdic.checkpoints.unpickle import load_tensors
+from sdic.editing.ganspace import SAMPLES, principal_components
+from sdic.editing.manifest import DirectionCard, known_directions, need_file
+from sdic.errors import CheckpointError, ConfigError, UnknownNameError
+from sdic.networks.stylegan2 import Generator
+from sdic.types import Direction
+from sdic.utils.files import sha256_of
+
+STYLE_DIM = 512
+SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
+COMPUTED = re.compile(r"pc(\d+)")
+
+
+def load_direction(
+    name_or_path: str | os.PathLike[str],
+    domain: str | None = None,
+    generator: Generator | None = None,
+    *,
+    component: int | None = None,
+    rows: tuple[int, int] | None = None,
+) -> Direction:
+    """A direction by its name in `editings/manifest.yaml`, from a file, or "pc0", "pc1", ... from the generator itself.
+
+    domain: which domain's names are meant ("face", "car", ...); may be left out when only one has the name.
+    generator: needed for principal components, and tells the style width of flattened W+ files.
+    component: which one, for a GANSpace file {mean, comp, std} given by path. rows: (first, end) of the rows that move.
+
+    Files: .pt and .pth (read without executing anything), .npy, .npz, .safetensors; tensors [D], [1, D], [L, D],
+    [1, L, D] or flattened [1, L*D]. UnknownNameError lists the known names; CheckpointError says what is wrong with a
+    file, or where a missing one comes from.
+    """
+    direction = locate(name_or_path, domain, component).load(generator)
+    return direction if rows is None else replace(direction, rows=rows)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a direction comes from, before it is loaded: a card with its file, a file, or a component to compute."""
+
+    name: str
+    card: DirectionCard | None = None
+    path: Path | None = None
+    component: int | None = None
+
+    @property
+    def default(self) -> float:
+        """The strength to take when none is said."""
+        return 1.0 if self.card is None else self.card.default
+
+    def identity(self) -> str:
+        """Tells directions apart without loading a model; a principal component also depends on the weights."""
+        if self.path is None:
+            return f"principal component {self.component} of {SAMPLES}"
+        text = f"{sha256_of(self.path)} component {self.component}"
+        if self.card is not None:
+            settings = asdict(self.card)
+            text += str([settings[name] for name in ("kind", "component", "rows")])  # what changes the picture
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def load(self, generator: Generator | None = None) -> Direction:
+        """Read or compute it."""
+        width = STYLE_DIM if generator is None else generator.config.style_dim
+        if self.path is not None:
+            return read_direction(self.path, self.card, self.component, width)
+        assert self.component is not None
+        if generator is None:
+            raise ConfigError(f"{self.name!r} is a principal component of a generator's codes: pass generator=...")
+        return principal_components(generator, self.component + 1)[self.component]
+
+
+def locate(name_or_path: str | os.PathLike[str], domain: str | None = None, component: int | None = None) -> Located:
+    """Find out what a name or path means; errors as `load_direction`."""
+    name = str(name_or_path)
+    cards = {key: card for key, card in known_directions(domain).items() if key[1] == name}
+    if len(cards) > 1:
+        raise ConfigError(
+            f"direction {name!r} exists for {', '.join(sorted(key[0] for key in cards))}: pass domain=..."
+        )
+    for card in cards.values():
+        return Located(name, card, need_file(card))
+    if computed := COMPUTED.fullmatch(name):
+        return Located(name, component=int(computed.group(1)))
+    path = Path(name).expanduser()
+    if path.is_file():
+        return Located(path.stem, path=path, component=component)
+    if path.suffix in SUFFIXES:
+        raise CheckpointError(f"direction file {path.absolute()}: no such file")
+    raise UnknownNameError(
+        f"direction{'' if domain is None else f' of domain {domain!r}'}", name, direction_names(domain)
+    )
+
+
+def direction_names(domain: str | None = None) -> list[str]:
+    """The names that `load_direction` knows for a domain (whether or not their files are here), and pc0, pc1, pc2."""
+    return sorted({name for _, name in known_directions(domain)} | {"pc0", "pc1", "pc2"})
+
+
+def read_direction(
+    path: str | os.PathLike[str],
+    card: DirectionCard | None = None,
+    component: int | None = None,
+    width: int = STYLE_DIM,
+) -> Direction:
+    """A direction file; what its card says goes before what the file says. `width` D splits flattened W+ vectors."""
+    path = Path(path)
+    component = card.component if card is not None and card.component is not None else component
+    if path.suffix == ".safetensors":
+        direction = _read_safetensors(path)
+    else:
+        direction = _from_content(_read_arrays(path), path, component, width)
+    if card is None:
+        return direction if direction.name else replace(direction, name=path.stem)
+    if card.kind != direction.kind:
+        raise ConfigError(
+            f"direction {card.name!r}: the manifest says kind {card.kind!r}, but {path.name} holds one of kind "
+            f"{direction.kind!r}"
+        )
+    told = {"rows": card.rows, "limits": card.limits, "unit": card.unit}
+    told = {key: value for key, value in told.items() if value}
+    source = {**direction.source, "file": card.file, "source": card.source, "licence": card.licence}
+    return replace(direction, name=card.name, source=source, **told)  # type: ignore[arg-type]
+
+
+def save_direction(path: str | os.PathLike[str], direction: Direction) -> None:
+    """Write a direction as one .safetensors file, whole or not at all; `load_direction` reads it back."""
+    from safetensors.torch import save
+
+    from sdic.utils.files import write_atomic
+
+    if Path(path).suffix != ".safetensors":
+        raise ConfigError(f"{path}: directions are written as .safetensors")
+    tensors, header = direction.to_tensors()
+    write_atomic(path, save(tensors, metadata=header))
+
+
+def _read_safetensors(path: Path) -> Direction:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            header = handle.metadata() or {}
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    return Direction.from_tensors(tensors, header, path)
+
+
+def _read_arrays(path: Path) -> Any:
+    """A tensor, or a dict of them."""
+    if path.suffix in (".pt", ".pth"):
+        return load_tensors(path)
+    if path.suffix not in (".npy", ".npz"):
+        raise CheckpointError(f"{path}: a direction is one of {', '.join(SUFFIXES)}")
+    try:
+        with open(path, "rb") as handle:
+            loaded = np.load(handle, allow_pickle=False)  # a pickle could execute code
+            if isinstance(loaded, np.ndarray):
+                return torch.from_numpy(loaded.astype(np.float32))
+            return {name: torch.from_numpy(loaded[name].astype(np.float32)) for name in loaded.files}
+    except (ValueError, OSError, EOFError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: not a readable numpy file of plain numbers ({reason})") from error
+
+
+def _from_content(content: Any, path: Path, component: int | None, width: int) -> Direction:
+    if isinstance(content, Mapping):
+        for names in (("mean", "comp", "std"), ("lat_mean", "lat_comp", "lat_stdev")):  # GANSpace's two layouts
+            if set(names) <= set(content):
+                return _component(*(content[name] for name in names), path=path, component=component)
+        tensors = [value for value in content.values() if isinstance(value, Tensor)]
+        if len(tensors) != 1:
+            raise CheckpointError(f"{path}: holds {', '.join(map(str, content)) or 'nothing'}, which is no direction")
+        content = tensors[0]
+    if not isinstance(content, Tensor):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, which is no direction")
+    delta = content.detach().float()
+    if (
+        delta.ndim in (1, 2)
+        and delta.numel() == delta.shape[-1]
+        and delta.numel() > width
+        and not delta.numel() % width
+    ):
+        delta = delta.reshape(-1, width)  # flattened W+
+    return Direction(delta, name=path.stem)
+
+
+def _component(mean: Tensor, comp: Tensor, std: Tensor, *, path: Path, component: int | None) -> Direction:
+    """Component number `component` of a GANSpace file: mean [1, D], comp [N, 1, D], std [N]."""
+    vectors = comp.detach().float().reshape(len(comp), -1)
+    if component is None or not 0 <= component < len(vectors):
+        asked = "none was chosen" if component is None else f"{component} was asked for"
+        raise ConfigError(
+            f"{path}: holds {len(vectors)} GANSpace components (0 to {len(vectors) - 1}), and {asked}; name one in a "
+            "manifest.yaml, or pass component=N"
+        )
+    return Direction(
+        vectors[component],
+        kind="set",
+        origin=mean.detach().float().reshape(-1),
+        scale=float(std.reshape(-1)[component]),
+        name=f"{path.stem}-{component}",
+        unit="standard deviations from the mean",
+    )

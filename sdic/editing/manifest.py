@@ -1,0 +1,113 @@
+"""The list of known directions: `manifest.yaml` in the folders where direction files are looked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sdic.errors import CheckpointError, ConfigError, did_you_mean
+from sdic.types import Kind
+
+ENVIRONMENT = "SDIC_EDITINGS"
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+MANIFEST = "manifest.yaml"
+
+
+@dataclass(frozen=True)
+class DirectionCard:
+    """What `manifest.yaml` says about a direction.
+
+    file: its name in one of the folders. component: which one of a GANSpace file {mean, comp, std}. rows: (first, end)
+    of the rows that move, end excluded; None for all. default: a strength that shows the effect. limits: the useful
+    range. unit: what strength 1 means. about: what one sees.
+    """
+
+    name: str
+    domain: str
+    file: str
+    kind: Kind = "add"
+    component: int | None = None
+    rows: tuple[int, int] | None = None
+    default: float = 1.0
+    limits: tuple[float, float] | None = None
+    unit: str = ""
+    about: str = ""
+    source: str = ""
+    licence: str = ""
+
+
+def search_folders() -> list[Path]:
+    """Where manifests and direction files are looked for: $SDIC_EDITINGS, ./editings, the repository's editings/."""
+    named = os.environ.get(ENVIRONMENT)
+    folders = [*([Path(named)] if named else []), Path("editings").absolute(), REPOSITORY / "editings"]
+    return list(dict.fromkeys(folders))
+
+
+def read_manifest(path: Path) -> list[DirectionCard]:
+    """The cards of one manifest file; ConfigError names an entry that is wrong."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    entries = content.get("directions") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ConfigError(f"{path}: must hold a list named 'directions'")
+    shared = content.get("sources", {})
+    return [_card(entry, shared, f"{path}, direction {number}") for number, entry in enumerate(entries, 1)]
+
+
+def known_directions(domain: str | None = None) -> dict[tuple[str, str], DirectionCard]:
+    """(domain, name) -> card, of one domain or all; the first folder that has a name wins."""
+    cards: dict[tuple[str, str], DirectionCard] = {}
+    for folder in search_folders():
+        if (folder / MANIFEST).is_file():
+            for card in read_manifest(folder / MANIFEST):
+                cards.setdefault((card.domain, card.name), card)
+    return {key: card for key, card in cards.items() if domain in (None, key[0])}
+
+
+def find_file(card: DirectionCard) -> Path | None:
+    """The card's file in the first folder that has it."""
+    return next((folder / card.file for folder in search_folders() if (folder / card.file).is_file()), None)
+
+
+def need_file(card: DirectionCard) -> Path:
+    """`find_file`, or a CheckpointError that says where the file comes from and what to do."""
+    found = find_file(card)
+    if found is not None:
+        return found
+    looked = ", ".join(str(folder) for folder in search_folders())
+    raise CheckpointError(
+        f"direction {card.name!r} ({card.domain}) needs the file {card.file}, looked for in {looked}. It comes from "
+        f"{card.source or 'an unknown place'} (licence: {card.licence or 'unknown'}). Put it into one of these "
+        f"folders, or set {ENVIRONMENT} to the folder that holds it."
+    )
+
+
+def _card(entry: Any, shared: dict[str, Any], where: str) -> DirectionCard:
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{where}: must be key: value lines")
+    where = f"{where} ({entry.get('name', 'unnamed')})"
+    entry = {**shared.get(entry["from"], {}), **entry} if entry.get("from") in shared else dict(entry)
+    entry.pop("from", None)
+    known = [field.name for field in fields(DirectionCard)]
+    for key in entry:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}; known: {', '.join(known)}")
+    for key in ("name", "domain", "file"):
+        if not isinstance(entry.get(key), str):
+            raise ConfigError(f"{where}: needs a text for {key!r}")
+    if any(mark in entry["name"] for mark in "/\\=,:"):
+        raise ConfigError(f"{where}: a name must not contain / \\ = , or :")
+    for key in ("rows", "limits"):
+        pair = entry.get(key)
+        if pair is not None and (not isinstance(pair, list) or len(pair) != 2):
+            raise ConfigError(f"{where}: {key} must be a list of two numbers, got {pair!r}")
+        entry[key] = None if pair is None else tuple(pair)
+    if entry.get("kind", "add") not in ("add", "set"):
+        raise ConfigError(f"{where}: kind must be add or set, got {entry['kind']!r}")
+    return DirectionCard(**entry)

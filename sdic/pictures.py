@@ -1,0 +1,131 @@
+"""The picture level: paths, PIL pictures and uint8 arrays in, PIL pictures out.
+
+    model = sdic.open_model("sdic-ffhq")
+    inversion = model.invert("me.png")
+    model.edit(inversion, "age", 3).save("older.png")
+
+The tensor level below it is `sdic.load`; `PictureInverter.inverter` leads there.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sdic import zoo
+from sdic.editing.directions import Located, direction_names, locate
+from sdic.errors import ImageError
+from sdic.loading import load
+from sdic.methods.base import Inverter, Rule
+from sdic.types import Direction, Inversion
+from sdic.utils.images import fit, read_picture, to_picture, to_tensor
+
+Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]"
+"""A file, a PIL picture of any mode, or an array [H, W, 3] (or [H, W], [H, W, 4]) of uint8."""
+
+
+def open_model(name_or_path: str | os.PathLike[str], device: str = "auto", **options: Any) -> PictureInverter:
+    """A model by its name (`sdic models` lists them) or a weight file, at the picture level; options as `sdic.load`."""
+    return PictureInverter(load(name_or_path, device, **options))
+
+
+def domain_of(inverter: Inverter) -> str | None:
+    """The domain ("face", ...) whose directions fit a model: its card's, or the one of the same picture sizes."""
+    if inverter.name in zoo.MODELS:
+        return zoo.MODELS[inverter.name].domain
+    return next((name for name, geometry in zoo.DOMAINS.items() if geometry == inverter.geometry), None)
+
+
+class PictureInverter:
+    """`invert` photos, `edit` inversions, see them as pictures; everything else is the inverter's.
+
+    domain: whose direction names are meant; None finds out from the model.
+    """
+
+    def __init__(self, inverter: Inverter, domain: str | None = None):
+        self.inverter = inverter
+        self.domain = domain_of(inverter) if domain is None else domain
+        self._directions: dict[str, tuple[Located, Direction]] = {}
+
+    def invert(self, picture: Picture | Sequence[Picture]) -> Inversion:
+        """One photo or a list of them -> an Inversion of as many images.
+
+        Photos must be aligned as the domain's are (faces: as in FFHQ). What had to be cropped or enlarged is warned of;
+        ImageError says what cannot be read.
+        """
+        photos: list[Any] = list(picture) if isinstance(picture, list | tuple) else [picture]
+        if not photos:
+            raise ValueError("no photos to invert")
+        tensors = []
+        for photo in photos:
+            fitted, notes = fit(_open(photo), self.inverter.geometry)
+            for note in notes:
+                warnings.warn(note, stacklevel=2)
+            tensors.append(to_tensor(fitted))
+        return self.inverter.invert(torch.stack(tensors))
+
+    def edit(
+        self,
+        inversion: Inversion,
+        direction: str | Direction | Sequence[str | Direction],
+        strength: float | Sequence[float] | None = None,
+        rule: Rule = "paper",
+    ) -> Any:
+        """Edited pictures: one PIL picture for one photo and one strength, else a list of them.
+
+        direction: a name ("age"; `directions()` lists them), a direction file, a Direction, or several of these.
+        strength: for one direction a number, a sweep of one photo, or one per photo; None takes the direction's usual
+        one. For several directions one number each, and they act together.
+        rule: "paper" or "released", see `Inverter.edit`.
+        """
+        if isinstance(direction, str | Direction):
+            amount = self._located(direction)[0] if strength is None else strength
+            images = self.inverter.edit(inversion, self.direction(direction), amount, rule)
+            single = isinstance(amount, int | float) and len(inversion) == 1
+        else:
+            amounts = [self._located(item)[0] for item in direction] if strength is None else strength
+            if isinstance(amounts, int | float):
+                amounts = [amounts] * len(direction)
+            images = self.inverter.edit(inversion, [self.direction(item) for item in direction], amounts, rule)
+            single = len(images) == 1
+        pictures = [to_picture(image) for image in self.inverter.geometry.visible(images)]
+        return pictures[0] if single else pictures
+
+    def picture(self, inversion: Inversion) -> Any:
+        """The inversion as a picture (the part that shows the photo): one PIL picture, or a list for several photos."""
+        pictures = [to_picture(image) for image in self.inverter.geometry.visible(inversion.image)]
+        return pictures[0] if len(pictures) == 1 else pictures
+
+    def direction(self, direction: str | Direction) -> Direction:
+        """A direction by name or file, for this model; errors as `sdic.load_direction`."""
+        return self._located(direction)[1]
+
+    def directions(self) -> list[str]:
+        """The names that `edit` knows for this model."""
+        return direction_names(self.domain)
+
+    def _located(self, direction: str | Direction) -> tuple[float, Direction]:
+        """(usual strength, direction); what was looked up once is kept."""
+        if isinstance(direction, Direction):
+            return 1.0, direction
+        if direction not in self._directions:
+            located = locate(direction, self.domain)
+            self._directions[direction] = (located, located.load(self.inverter.generator))
+        located, found = self._directions[direction]
+        return located.default, found
+
+
+def _open(photo: Picture) -> Image.Image:
+    if isinstance(photo, Image.Image):
+        return photo
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or (photo.ndim == 3 and photo.shape[2] not in (3, 4)):
+            raise ImageError(f"an array must be uint8 [H, W, 3], got {photo.dtype} {list(photo.shape)}")
+        return Image.fromarray(photo)
+    return read_picture(photo)

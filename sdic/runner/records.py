@@ -1,0 +1,131 @@
+"""What is done: a small record per photo below OUT/.sdic, and the lock that tells whether other runs are at work.
+
+An output counts as done when its record has the key that the run asks for (same photo, weights and settings) and the
+file on the disk is still the one that was written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdic.errors import SdicError
+from sdic.utils.files import remove_temporaries, sha256_of, write_atomic
+
+FOLDER = ".sdic"
+VERSION = 1  # part of every key: raise it when the same settings give other pictures
+LONGEST_NAME = 240  # bytes; file systems take 255, ending included
+
+
+class OutputError(SdicError):
+    """The output folder cannot be written: it is full, read-only, or not ours."""
+
+
+def key_of(**parts: Any) -> str:
+    """A short hash of everything that an output depends on."""
+    return hashlib.sha256(json.dumps([VERSION, parts], sort_keys=True).encode()).hexdigest()[:32]
+
+
+FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""What will go wrong for every further file too."""
+
+
+@contextlib.contextmanager
+def writing(path: Path, only_fatal: bool = False) -> Iterator[None]:
+    """Turn a failure to write below the output folder into an OutputError, which ends the run.
+
+    `only_fatal` lets through what concerns one file alone, such as a name that is too long.
+    """
+    try:
+        yield
+    except OSError as error:
+        if only_fatal and error.errno not in FATAL:
+            raise
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"cannot write {path}: {reason}. What was finished is kept; make room or choose another --out, and run the "
+            "same command again"
+        ) from error
+
+
+@dataclass
+class Record:
+    """One photo's record. outputs: path relative to OUT -> key, size, mtime_ns and sha256 of the file."""
+
+    out: Path
+    path: Path
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, out: Path, stem: str) -> Record:
+        """The record of an output name; an absent or unreadable one is empty, and its photo is done again."""
+        path = out / FOLDER / "records" / f"{stem}.json"
+        if len(os.fsencode(path.name)) > LONGEST_NAME:
+            path = path.with_name(hashlib.sha256(os.fsencode(path.name)).hexdigest() + ".json")
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(out, path, dict(content["outputs"]), list(content["warnings"]))
+        return cls(out, path)
+
+    def is_done(self, output: str, key: str) -> bool:
+        """Whether the file was made with this key and has not been touched since."""
+        entry = self.outputs.get(output)
+        if not isinstance(entry, dict) or entry.get("key") != key:
+            return False
+        try:
+            found = os.stat(self.out / output)
+            if found.st_size != entry["size"]:
+                return False
+            # The time settles it without reading; a copied folder has new times and the same content.
+            return found.st_mtime_ns == entry["mtime_ns"] or sha256_of(self.out / output) == entry["sha256"]
+        except (OSError, KeyError):
+            return False
+
+    def add(self, output: str, key: str) -> None:
+        """Note a file that was just written."""
+        found = os.stat(self.out / output)
+        self.outputs[output] = {
+            "key": key,
+            "size": found.st_size,
+            "mtime_ns": found.st_mtime_ns,
+            "sha256": sha256_of(self.out / output),
+        }
+
+    def save(self) -> None:
+        """Write the record, whole or not at all."""
+        write_atomic(self.path, json.dumps({"outputs": self.outputs, "warnings": self.warnings}, indent=1))
+
+
+@contextlib.contextmanager
+def at_work(out: Path) -> Iterator[None]:
+    """Hold the output folder's lock, which any number of runs may share.
+
+    Whoever finds it free is alone, and first clears what a killed run left unfinished. The system frees the lock of a
+    process that dies, however it dies.
+    """
+    lock = out / FOLDER / "lock"
+    with writing(out):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(lock, "ab")  # noqa: SIM115 - held until the end of the run
+    with handle:
+        try:
+            import fcntl
+        except ImportError:  # Windows: unfinished files stay, which does no harm
+            yield
+            return
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_temporaries(out)
+        except OSError:  # others are at work, or the file system has no locks
+            pass
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield

@@ -1,0 +1,80 @@
+"""What a run of `sdic invert` or `sdic edit` can be told, in one typed record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sdic.errors import ConfigError, did_you_mean
+from sdic.utils.images import PIXEL_LIMIT
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("fp32", "bf16", "fp16")
+RULES = ("paper", "released")
+
+
+@dataclass
+class RunSettings:
+    """inputs: photos, saved inversions (only `edit`), folders of them. out: where all goes. model: name or file.
+
+    edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`. rule: how the feature follows an edit. device,
+    precision: of the model. batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when
+    a run is stopped). shard: "i/n", part i (from 0) of n of the sorted list. limit: only the first photos, 0 for all.
+    save_inversions: keep each inversion as a file that `edit` takes. sheet_rows: photos per page of the contact sheet,
+    0 for none; sheet_pages: at most so many pages. max_pixels: larger photos are refused. wait_seconds: how long rank 0
+    waits for another rank that shows no sign of life.
+    """
+
+    inputs: list[str] = field(default_factory=list)
+    out: str = ""
+    model: str = ""
+    edits: list[str] = field(default_factory=list)
+    rule: str = "paper"
+    device: str = "auto"
+    precision: str = "fp32"
+    batch_size: int = 0
+    shard: str = ""
+    limit: int = 0
+    save_inversions: bool = False
+    sheet_rows: int = 16
+    sheet_pages: int = 20
+    max_pixels: int = PIXEL_LIMIT
+    wait_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        _one_of("rule", self.rule, RULES)
+        _one_of("precision", self.precision, PRECISIONS)
+        if self.device.split(":")[0] not in DEVICES:
+            _one_of("device", self.device, DEVICES)
+        for name, least in (("batch_size", 0), ("limit", 0), ("sheet_rows", 0), ("sheet_pages", 0), ("max_pixels", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.shard:
+            parse_shard(self.shard)
+
+    def check(self, command: str) -> None:
+        """ConfigError for what a run cannot do without."""
+        usage = f"sdic {command} PHOTOS --out DIR --model NAME" + (" --edit age=3" if command == "edit" else "")
+        for name, what in (("inputs", "photos or folders of photos"), ("out", "--out DIR"), ("model", "--model NAME")):
+            if not getattr(self, name):
+                raise ConfigError(f"{what} missing; usage: {usage} (`sdic models` lists the models)")
+        if command == "edit" and not self.edits:
+            raise ConfigError(f"no edit asked for: --edit NAME=STRENGTH, such as --edit age=3; usage: {usage}")
+        if command != "edit" and self.edits:
+            raise ConfigError(f"`sdic {command}` does not edit; use: sdic edit")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "i/n" -> (i, n) with 0 <= i < n."""
+    parts = text.split("/")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"shard must be i/n, such as 0/4, got {text!r}")
+    index, count = int(parts[0]), int(parts[1])
+    if index >= count:
+        raise ConfigError(f"shard {text!r}: shards count from 0, so of {count} the last is {count - 1}/{count}")
+    return index, count
+
+
+def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} must be one of {', '.join(known)}, got {value!r}{did_you_mean(str(value), known)}")

@@ -1,0 +1,31 @@
+"""Installation: `pip install .`, or `pip install -e .[dev]` to work on it."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "sdic" / "__init__.py").read_text()).group(1)
+REQUIREMENTS = [
+    line for line in (HERE / "requirements.txt").read_text().splitlines() if line.strip() and not line.startswith("#")
+]
+TRAINING = ("lpips", "ranger21", "pytorch-optimizer", "tensorboard", "torchmetrics", "scikit-learn")
+train = [line for line in REQUIREMENTS if line.startswith(TRAINING)]
+
+setup(
+    name="sdic",
+    version=VERSION,
+    description="Invert a real photo into a frozen StyleGAN2, keep its details, and edit it (SDIC, AAAI 2024)",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["sdic", "sdic.*"]),
+    install_requires=[line for line in REQUIREMENTS if line not in train],
+    extras_require={
+        "train": train,
+        "dev": [*train, "pytest>=8", "pytest-timeout>=2", "ruff>=0.8", "mypy>=1.11", "types-PyYAML"],
+    },
+    entry_points={"console_scripts": ["sdic = sdic.cli:main"]},
+)
