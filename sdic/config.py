@@ -69,7 +69,8 @@ def _with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
         folder = path.parent
         beside = sorted(file.name for file in folder.glob("*.yaml")) if folder.is_dir() else []
         raise ConfigError(
-            f"{path.absolute()}: no such config{did_you_mean(path.name, beside)}; beside it: {', '.join(beside) or 'nothing'}"
+            f"{path.absolute()}: no such config{did_you_mean(path.name, beside)}; "
+            f"beside it: {', '.join(beside) or 'nothing'}"
         )
     if path.resolve() in seen:
         raise ConfigError(f"{path}: builds on itself")
@@ -128,14 +129,14 @@ def _refuse_unknown(config: DictConfig, other: DictConfig, what: str, prefix: st
             and isinstance(child, DictConfig)
             and dataclasses.is_dataclass(OmegaConf.get_type(node))
         ):
-            _refuse_unknown(node, child, what, f"{prefix}{key}.")
+            _refuse_unknown(node, child, what, f"{prefix}{key!s}.")
 
 
 def _all_keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
     for key in config:
         child = config._get_node(key)
-        keys += _all_keys(child, f"{prefix}{key}.") if isinstance(child, DictConfig) else [f"{prefix}{key}"]
+        keys += _all_keys(child, f"{prefix}{key!s}.") if isinstance(child, DictConfig) else [f"{prefix}{key!s}"]
     return keys
 
 

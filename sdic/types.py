@@ -22,7 +22,8 @@ from sdic.errors import CheckpointError, ConfigError
 class GeneratorState:
     """Where a synthesis stands after the convolution `layer`: all that is needed to go on.
 
-    layer: index of the latent row that the convolution used (0 is the 4x4 convolution; 7 is the upsampling one at 64x64).
+    layer: index of the latent row that the convolution used (0 is the 4x4 convolution; 7 is the upsampling one at
+    64x64).
     feature: [B, C, h, w], the output of that convolution.
     rgb: [B, 3, r, r], the RGB of all resolutions that were finished before, or None at layer 0.
     """
@@ -38,7 +39,8 @@ class Geometry:
 
     resolution: output size R of the generator.
     input_size: (H, W) at which encoders, DIPN and losses look at pictures.
-    crop: (top, bottom, left, right) of the output that shows the photo, or None for all of it. Cars: rows 64..448 of 512.
+    crop: (top, bottom, left, right) of the output that shows the photo, or None for all of it. Cars: rows 64..448 of
+    512.
     """
 
     resolution: int
@@ -135,7 +137,8 @@ class Inversion:
         return self._map(lambda tensor: tensor.detach())
 
     def _map(self, function: Any) -> Inversion:
-        return replace(self, **{name: function(tensor) for name, tensor in self.tensors()})
+        changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors()}
+        return replace(self, **changed)
 
     @classmethod
     def cat(cls, parts: Iterable[Inversion]) -> Inversion:
@@ -150,9 +153,10 @@ class Inversion:
                     raise ValueError(
                         f"cannot join inversions of {name} {getattr(first, name)!r} and {getattr(part, name)!r}"
                     )
-        return replace(
-            first, **{name: torch.cat([getattr(part, name) for part in parts]) for name, _ in first.tensors()}
-        )
+        joined: dict[str, Any] = {
+            name: torch.cat([getattr(part, name) for part in parts]) for name, _ in first.tensors()
+        }
+        return replace(first, **joined)
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
         """Write one safetensors file (under its final name only when complete). `metadata` is kept beside ours."""
@@ -203,7 +207,8 @@ class Direction:
     """An edit of the code: which way, which rows, and what a strength means.
 
     delta: [L, D], or [1, D] or [D] for the same vector in every row.
-    kind: "add" moves the rows by strength * delta (InterFaceGAN). "set" moves them along delta so that the coordinate of
+    kind: "add" moves the rows by strength * delta (InterFaceGAN). "set" moves them along delta so that the
+    coordinate of
         row 0 *becomes* strength standard deviations (GANSpace), so strength 0 is not "no edit".
     rows: (first, end) of the rows that move, end excluded; None for all.
     origin, scale: only for "set": the mean [D] and the standard deviation along delta.

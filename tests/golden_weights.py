@@ -56,7 +56,11 @@ def stand_in(name: str, seed: int = 0) -> dict[str, Tensor]:
 
 def release(seed: int = 0, name: str = "sdic_ffhq", rows: int = 18) -> dict[str, object]:
     """What `torch.load` of an SDIC release returns."""
-    return {"state_dict": stand_in(name, seed), "latent_avg": draw("latent_avg", (rows, 512), seed), "opts": {"seed": seed}}
+    return {
+        "state_dict": stand_in(name, seed),
+        "latent_avg": draw("latent_avg", (rows, 512), seed),
+        "opts": {"seed": seed},
+    }
 
 
 def _tensor(values: np.ndarray) -> Tensor:

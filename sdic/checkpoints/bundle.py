@@ -61,7 +61,8 @@ NETWORKS: dict[str, NetworkKind] = {
 
 @dataclass
 class Bundle:
-    """networks: role -> network, frozen and in eval mode. source: what the file said, and its sha256. dropped: keys of a
+    """networks: role -> network, frozen and in eval mode. source: what the file said, and its sha256. dropped: keys
+    of a
     foreign file that were left out, with the reason."""
 
     networks: dict[str, nn.Module]

@@ -27,7 +27,8 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Layout:
-    """One foreign layout. recognise: whether a loaded object has it. read: the object and the file's name -> a bundle."""
+    """One foreign layout. recognise: whether a loaded object has it. read: the object and the file's name -> a
+    bundle."""
 
     description: str
     recognise: Callable[[Any], bool]
@@ -71,14 +72,14 @@ def _part(state: State, *prefixes: str) -> dict[str, Tensor]:
 
 def _network(
     role: str, config: Any, state: State, rules: Sequence[Rule], what: str, dropped: dict[str, str], prefix: str = ""
-):  # type: ignore[no-untyped-def]
+) -> Any:
     """Build a network and fill it through a table."""
     renamed = rename(state, rules, what)
     dropped.update({prefix + key: reason for key, reason in renamed.dropped.items()})
     return _filled(role, config, renamed, what)
 
 
-def _filled(role: str, config: Any, renamed: Renamed, what: str):  # type: ignore[no-untyped-def]
+def _filled(role: str, config: Any, renamed: Renamed, what: str) -> Any:
     network = build(role, config)
     load_into(network, renamed, what)
     return network
@@ -124,7 +125,8 @@ def _generator(state: State, latent_avg: Tensor | None, what: str, dropped: dict
 
 def _encoder_and_generator(content: Any, what: str) -> Bundle:
     """The two networks that every file of the e4e family holds."""
-    state, dropped = _state(content), {}
+    state = _state(content)
+    dropped: dict[str, str] = {}
     latent_avg = content.get("latent_avg")
     generator = _generator(_part(state, "decoder."), latent_avg, what, dropped, "decoder.")
     rows, width = generator.config.latent_rows, generator.config.style_dim

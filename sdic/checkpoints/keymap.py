@@ -1,6 +1,7 @@
 """The engine that renames a foreign state dict into ours by a table.
 
-A table is a list of `Rule`s. In a source pattern `{i}` stands for a number and `{rest}` for anything; the target may use
+A table is a list of `Rule`s. In a source pattern `{i}` stands for a number and `{rest}` for anything; the target may
+use
 both, and `{i+1}`. Every source key must be named by a rule: mapped, or dropped with a reason. A key that no rule names,
 a parameter that no key fills, and a tensor of another shape are errors that name it.
 """

@@ -178,7 +178,9 @@ DIPN = [
         rule
         for stage in range(3)
         for conv in range(2)
-        for rule in _conv_norm(f"hourglass_fusion.conv{stage + 1}.{conv}", f"hourglass.down.{stage}.{conv + (stage == 0)}")
+        for rule in _conv_norm(
+            f"hourglass_fusion.conv{stage + 1}.{conv}", f"hourglass.down.{stage}.{conv + (stage == 0)}"
+        )
     ),
     *_conv_norm("hourglass_fusion.conv3_up", "hourglass.up.0"),
     *_conv_norm("hourglass_fusion.conv2_up", "hourglass.up.1"),

@@ -32,8 +32,9 @@ def load_tensors(path: str | os.PathLike[str], trust: bool = False) -> Any:
                 return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: refused, because loading it could execute code ({_first_line(error)}). If you trust where it comes "
-            f"from, convert it once, knowingly: sdic convert {path} --out {path.with_suffix('.safetensors').name} --trust"
+            f"{path}: refused, because loading it could execute code ({_first_line(error)}). If you trust where it "
+            f"comes from, convert it once, knowingly: "
+            f"sdic convert {path} --out {path.with_suffix('.safetensors').name} --trust"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: not a readable torch file, or damaged ({_first_line(error)})") from error

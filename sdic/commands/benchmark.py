@@ -88,13 +88,17 @@ def measure_cpu(repeats: int) -> dict[str, Any]:
     from sdic.ops import use_reference
     from sdic.types import Direction
 
+    command = [sys.executable, sys.argv[0], "--memory-only"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    numbers: dict[str, Any] = json.loads(output.splitlines()[-1])
+    print(f"peak memory of a process that loads the model and inverts one photo: {numbers['peak_memory_mb']:.0f} MB")
     plain = full_size_inverter()
     _ = plain.fingerprint
-    fast = optimize_for_inference(copy.deepcopy(plain), torch.device("cpu"))
+    fast: Any = optimize_for_inference(copy.deepcopy(plain), torch.device("cpu"))
     torch.manual_seed(1)
     photo = torch.tanh(F.interpolate(torch.randn(1, 3, 16, 16), size=(256, 256), mode="bicubic"))
     direction = Direction(F.normalize(torch.randn(512), dim=0))
-    numbers: dict[str, Any] = {"convolution_gflops": convolution_rate(repeats)}
+    numbers["convolution_gflops"] = convolution_rate(repeats)
     print(f"512-channel 3x3 convolution at 64x64: {numbers['convolution_gflops']:.0f} GFLOP/s")
     with torch.no_grad():
         latent = fast.encoder(photo)
@@ -115,8 +119,8 @@ def measure_cpu(repeats: int) -> dict[str, Any]:
                 }
             )
             print(
-                f"{name:22s} reference {slow_seconds:6.2f} s   fast {seconds:6.3f} s   ratio {slow_seconds / seconds:5.2f}"
-                f"   largest difference {difference:.1e} std"
+                f"{name:10s} reference {slow_seconds:6.2f} s   fast {seconds:6.3f} s   "
+                f"ratio {slow_seconds / seconds:5.2f}   largest difference {difference:.1e} std"
             )
             if not difference < TOLERANCE:
                 raise SystemExit(f"{name}: the two sides differ by {difference:.1e} std, more than {TOLERANCE}")
@@ -129,15 +133,11 @@ def measure_cpu(repeats: int) -> dict[str, Any]:
     numbers["inversion_gflops"] = rate
     numbers["inversion_fraction_of_peak"] = rate / numbers["convolution_gflops"]
     numbers["edit_fraction_of_inversion"] = numbers["edit_seconds"] / numbers["inversion_seconds"]
-    print(f"inversion: {numbers['inversion_gflop']:.0f} GFLOP of the reference, {rate:.0f} GFLOP/s, "
-          f"{numbers['inversion_fraction_of_peak']:.0%} of the convolution's rate")
+    print(
+        f"inversion: {numbers['inversion_gflop']:.0f} GFLOP of the reference, {rate:.0f} GFLOP/s, "
+        f"{numbers['inversion_fraction_of_peak']:.0%} of the convolution's rate"
+    )
     print(f"an edit of an inverted photo takes {numbers['edit_fraction_of_inversion']:.2f} of an inversion")
-    del plain, fast, inversion
-    output = subprocess.run(
-        [sys.executable, sys.argv[0], "--memory-only"], check=True, capture_output=True, text=True
-    ).stdout
-    numbers["peak_memory_mb"] = json.loads(output.splitlines()[-1])["peak_memory_mb"]
-    print(f"peak memory of a process that loads the model and inverts one photo: {numbers['peak_memory_mb']:.0f} MB")
     return numbers
 
 
@@ -186,7 +186,7 @@ def measure_cuda(args: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(args.device)
     batch = args.batch_size or 8
     plain = full_size_inverter().to(device)
-    fast = optimize_for_inference(copy.deepcopy(plain), device)
+    fast: Any = optimize_for_inference(copy.deepcopy(plain), device)
     photos = torch.rand(batch, 3, 256, 256, device=device) * 2 - 1
     numbers: dict[str, Any] = {"device": torch.cuda.get_device_name(device), "batch_size": batch}
     for precision in ("fp32", "bf16"):

@@ -46,6 +46,10 @@ class Batch:
         """The number of photos."""
         return len(self.photo)
 
+    def pin_memory(self) -> Batch:
+        """The same batch in memory that a GPU can fetch from by itself; the loader calls this."""
+        return Batch(self.photo.pin_memory(), self.names, self.digests, self.stored, self.problems)
+
     def to(self, device: torch.device) -> Batch:
         """The same batch with its photos on a device (what is stored follows when it is used)."""
         photo = self.photo.to(device, non_blocking=True)

@@ -83,7 +83,8 @@ class Inverter(ABC, nn.Module):
     ) -> Tensor:
         """Edited pictures [B', 3, R, R] in about [-1, 1] (not clamped).
 
-        strength: a number, or one per image [B]; for one inverted photo any number of strengths, so a sweep is one call.
+        strength: a number, or one per image [B]; for one inverted photo any number of strengths, so a sweep is one
+        call.
         direction: several directions at once need one strength each, in the same order.
         rule: "paper" moves the feature by G_k(w + edit) - G_k(w) (eq. 6); "released" as the authors' code does, by
         G_k(w' + edit) - G_k(w).
@@ -144,7 +145,8 @@ class Inverter(ABC, nn.Module):
 
     def _edited_feature(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
         """F'_E: the inverted feature moved by what the edit does to the generator's own feature (eq. 6)."""
-        assert inversion.feature is not None and inversion.base_feature is not None
+        assert inversion.feature is not None
+        assert inversion.base_feature is not None
         start = inversion.base_latent if rule == "paper" else inversion.latent
         moved = self.generator.synthesis.until(inversion.layer, start + shift, noise=self.noise).feature
         return inversion.feature + (moved - inversion.base_feature)

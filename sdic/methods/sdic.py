@@ -22,7 +22,8 @@ Paradigm = Literal["compensate-edit", "edit-compensate"]
 class SDICInverter(Inverter):
     """photo -> w = e4e(photo) -> R_o, F = G(w) -> D = DIPN(photo, R_o) -> w', F' = DICN(D, w, F) -> picture.
 
-    layer: the compensated layer k of the generator (the paper: 7). paradigm: "edit-compensate" is the ablation of Figure 4c.
+    layer: the compensated layer k of the generator (the paper: 7). paradigm: "edit-compensate" is the ablation of
+    Figure 4c.
     """
 
     method = "sdic"
@@ -41,8 +42,8 @@ class SDICInverter(Inverter):
         channels = generator.config.layer_channels(layer)
         if channels != compensator.dicn.config.feature_channels:
             raise ConfigError(
-                f"DICN compensates a feature of {compensator.dicn.config.feature_channels} channels, layer {layer} of the "
-                f"generator has {channels}"
+                f"DICN compensates a feature of {compensator.dicn.config.feature_channels} channels, layer {layer} of "
+                f"the generator has {channels}"
             )
         self.encoder = encoder
         self.compensator = compensator

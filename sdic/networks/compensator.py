@@ -1,4 +1,5 @@
-"""DIPN and DICN as the one trainable network of SDIC: photo, first reconstruction, code, feature -> compensated code, feature.
+"""DIPN and DICN as the one trainable network of SDIC: photo, first reconstruction, code, feature -> compensated
+code, feature.
 
 Training and inference both call this, so that they cannot drift apart.
 """

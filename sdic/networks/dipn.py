@@ -27,7 +27,8 @@ Preset = Literal["released", "paper"]
 @dataclass(frozen=True)
 class DIPNConfig:
     """preset: "released" or "paper".
-    spatial_contextual: the two-branch module (Table 2, Figure 4a); without it both pictures go straight into the volume.
+    spatial_contextual: the two-branch module (Table 2, Figure 4a); without it both pictures go straight into the
+    volume.
     attention: fuse guides by spatial attention (eq. 1-2); without it they are added.
     """
 
@@ -193,7 +194,8 @@ class DiscrepancyHourglass(nn.Module):
 
 
 class DIPN(nn.Module):
-    """Photo I and first reconstruction R_o, both [B, 3, H, W] in [-1, 1] -> discrepancy map D [B, 3, H, W], unbounded."""
+    """Photo I and first reconstruction R_o, both [B, 3, H, W] in [-1, 1] -> discrepancy map D [B, 3, H, W],
+    unbounded."""
 
     def __init__(self, config: DIPNConfig):
         super().__init__()

@@ -1,8 +1,10 @@
-"""The StyleGAN2 discriminator (residual): image [B, 3, R, R] -> realness [B, 1]. Needed only for training generators."""
+"""The StyleGAN2 discriminator (residual): image [B, 3, R, R] -> realness [B, 1]. Needed only for training
+generators."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +54,7 @@ class Discriminator(nn.Module):
         sizes = [config.resolution >> n for n in range(int(math.log2(config.resolution)) - 1)]  # R ... 4
         widths = [config.channels_at(size) for size in sizes]
         self.from_rgb = DiscriminatorConv(3, widths[0], 1)
-        self.blocks = nn.ModuleList(DiscriminatorBlock(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.blocks = nn.ModuleList(DiscriminatorBlock(i, o) for i, o in pairwise(widths))
         self.final_conv = DiscriminatorConv(widths[-1] + 1, widths[-1], 3)
         self.final_linear = EqualLinear(widths[-1] * 16, widths[-1])
         self.output = EqualLinear(widths[-1], 1)

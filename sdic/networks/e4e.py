@@ -64,7 +64,8 @@ class StyleHead(nn.Module):
             x = F.leaky_relu(conv(x), 0.01)
         if x.shape[2:] != (1, 1):
             raise ValueError(
-                f"the encoder's heads were left with {list(x.shape[2:])} pixels: the photo has another size than input_size"
+                f"the encoder's heads were left with {list(x.shape[2:])} pixels: "
+                "the photo has another size than input_size"
             )
         return self.linear(x.flatten(1))
 

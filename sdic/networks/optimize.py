@@ -3,11 +3,15 @@
 - Normalisation is folded into the convolution before it.
 - Weights take the channels-last layout, and activations follow them.
 - On a CPU, wide 3x3 convolutions go through Winograd's transform.
-- The two layers of DIPN's hourglass that libraries compute badly (one input channel, one output channel) are replaced by
+- The two layers of DIPN's hourglass that libraries compute badly (one input channel, one output channel) are
+replaced by
   equal ones that compute the same sums in another order.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,48 +43,54 @@ def optimize_for_inference(module: nn.Module, device: torch.device) -> nn.Module
     return module.requires_grad_(False)
 
 
-def _fold_norms(part: nn.Module) -> None:
-    if isinstance(part, ConvNormAct) and not isinstance(part.norm, nn.Identity):
-        part.conv = _folded(part.conv, part.norm)
-        part.norm = nn.Identity()
-    elif isinstance(part, IRBody) and not isinstance(part.stem.norm, nn.Identity):
-        part.stem.conv = _folded(part.stem.conv, part.stem.norm)
-        part.stem.norm = nn.Identity()
-    elif isinstance(part, IRBlock) and not isinstance(part.norm2, nn.Identity):
-        # norm1 stays: its convolution pads with zeros after it
-        part.conv2 = _folded(part.conv2, part.norm2)
-        part.norm2 = nn.Identity()
+def _fold_norms(part: Any) -> None:
+    """Fold the batch normalisations that follow a convolution of this layer."""
+    if isinstance(part, ConvNormAct):
+        _fold(part, "conv", "norm")
+    elif isinstance(part, IRBody):
+        _fold(part.stem, "conv", "norm")
+    elif isinstance(part, IRBlock):
+        _fold(part, "conv2", "norm2")  # norm1 stays: its convolution pads with zeros after it
         if part.project is not None:
-            part.project.conv = _folded(part.project.conv, part.project.norm)
-            part.project.norm = nn.Identity()
+            _fold(part.project, "conv", "norm")
 
 
-def _folded(conv: nn.Module, norm: nn.Module) -> nn.Module:
-    transposed = isinstance(conv, nn.ConvTranspose2d | nn.ConvTranspose3d)
-    return fuse_conv_bn_eval(conv, norm, transpose=transposed)  # type: ignore[type-var]
+def _fold(part: Any, conv: str, norm: str) -> None:
+    layer, after = getattr(part, conv), getattr(part, norm)
+    if not isinstance(after, nn.Identity):
+        transposed = isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d)
+        setattr(part, conv, fuse_conv_bn_eval(layer, after, transpose=transposed))
+        setattr(part, norm, nn.Identity())
 
 
-def _replace_slow_layers(part: nn.Module) -> None:
+def _replace_slow_layers(part: Any) -> None:
+    """Replace layers by equal ones that are faster on a CPU."""
     if isinstance(part, DiscrepancyHourglass):
-        first = part.down[0]
-        if isinstance(first[0], ConvNormAct):  # type: ignore[index]
-            part.down[0] = nn.Sequential(VolumeEntry(first[0].conv, first[1].conv), *first[2:])  # type: ignore[index, arg-type]
+        first: Any = part.down[0]
+        if isinstance(first[0], ConvNormAct):
+            part.down[0] = nn.Sequential(VolumeEntry(first[0].conv, first[1].conv), *first[2:])  # type: ignore[arg-type]
         if isinstance(part.up_last, nn.ConvTranspose3d):
             part.up_last = PhasedUpsampling(part.up_last)  # type: ignore[assignment]
-    elif isinstance(part, IRBody | IRBlock):
-        for name, child in list(part.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(part, name, Affine(child))
-            elif isinstance(child, nn.PReLU):
-                setattr(part, name, FastPReLU(child))
-        if isinstance(part, IRBody) and isinstance(part.stem.act, nn.PReLU):
-            part.stem.act = FastPReLU(part.stem.act)
+    elif isinstance(part, IRBody):
+        _replace_children(part.stem, nn.PReLU, FastPReLU)
+    elif isinstance(part, IRBlock):
+        _replace_children(part, nn.BatchNorm2d, Affine)
+        _replace_children(part, nn.PReLU, FastPReLU)
     elif isinstance(part, FeatureFusion):
         for module in list(part.modules()):
-            for name, child in list(module.named_children()):
-                if isinstance(child, nn.Conv2d) and winograd.suits(child.in_channels, child.out_channels, 64, 64):
-                    if child.stride == (1, 1) and child.kernel_size == (3, 3):
-                        setattr(module, name, WinogradConv2d(child))
+            _replace_children(module, nn.Conv2d, lambda conv: WinogradConv2d(conv) if _is_wide(conv) else conv)
+
+
+def _replace_children(part: nn.Module, kind: type[nn.Module], build: Callable[[Any], nn.Module]) -> None:
+    for name, child in list(part.named_children()):
+        if isinstance(child, kind):
+            setattr(part, name, build(child))
+
+
+def _is_wide(conv: nn.Conv2d) -> bool:
+    """Whether Winograd pays at the size that DICN works at."""
+    plain = conv.stride == (1, 1) and conv.kernel_size == (3, 3)
+    return plain and winograd.suits(conv.in_channels, conv.out_channels, 64, 64)
 
 
 class Affine(nn.Module):
@@ -88,7 +98,8 @@ class Affine(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm2d):
         super().__init__()
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         self.scale = nn.Parameter(scale[:, None, None])
         self.offset = nn.Parameter((norm.bias - norm.running_mean * scale)[:, None, None])
@@ -180,7 +191,8 @@ def _conv3d(x: Tensor, conv: nn.Conv3d) -> Tensor:
 class PhasedUpsampling(nn.Module):
     """A transposed convolution 4x4x4 of stride 2 to one channel, as one 3x3x3 convolution to its eight phases.
 
-    [B, C, N, H, W] -> [B, 1, 2N, 2H, 2W]. Along one axis, output 2i reads inputs i-1 and i with taps 3 and 1, output 2i+1
+    [B, C, N, H, W] -> [B, 1, 2N, 2H, 2W]. Along one axis, output 2i reads inputs i-1 and i with taps 3 and 1, output
+    2i+1
     reads i and i+1 with taps 2 and 0.
     """
 

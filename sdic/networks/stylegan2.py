@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from sdic.errors import ConfigError
 from sdic.networks.layers import GAIN, EqualLinear
 from sdic.ops import StyledConvWeights, is_reference, styled_conv, upsample_rgb, winograd
 from sdic.ops.modulated_conv import CHANNELS_LAST, fold
-from sdic.ops.strips import block_in_strips, last_block_subsampled, strip_rows
+from sdic.ops.strips import FoldedBlock, block_in_strips, last_block_subsampled, strip_rows
 from sdic.types import GeneratorState
 
 Noise = Literal["fixed", "none", "random"] | int
@@ -128,7 +128,11 @@ class SynthesisConv(nn.Module):
         if self._frozen is None or self._frozen[0] != key:
             weight = (self.weight * self.scale).contiguous(memory_format=CHANNELS_LAST)
             transformed = None
-            if weight.device.type == "cpu" and not self.upsample and winograd.suits(*weight.shape[1::-1], *self.noise.shape[2:]):
+            if (
+                weight.device.type == "cpu"
+                and not self.upsample
+                and winograd.suits(*weight.shape[1::-1], *self.noise.shape[2:])
+            ):
                 transformed = winograd.transform_weight(weight)
             self._frozen = (key, StyledConvWeights(weight, weight.square().sum((2, 3)), self.bias, transformed))
         return self._frozen[1]
@@ -231,9 +235,8 @@ class Synthesis(nn.Module):
         x, rgb, layer = self._begin(latent, start, noise)
         state = self._run(x, rgb, layer, last - 2, latent, noise)
         assert state.rgb is not None
-        up, conv, rgb_weight, noise_up, noise_conv = self._folded_block(last - 1, latent, noise)
-        taps = last_block_subsampled(state.feature, up, conv, noise_up, noise_conv, rgb_weight, factor)
-        skip = upsample_rgb(state.rgb) + self.to_rgb[-1].bias[:, None, None]  # type: ignore[operator]
+        taps = last_block_subsampled(state.feature, self._folded_block(last - 1, latent, noise), factor)
+        skip = upsample_rgb(state.rgb) + self._output(last).bias[:, None, None]
         tiles = skip.reshape(1, 3, size, factor, size, factor)
         middle = slice(factor // 2 - 1, factor // 2 + 1)
         taps = taps + tiles[:, :, :, middle, :, middle].permute(0, 1, 3, 5, 2, 4)
@@ -266,12 +269,10 @@ class Synthesis(nn.Module):
         """Layers `layer` + 1 .. `last`, each even one followed by its RGB."""
         while layer < last:
             if layer % 2 == 0 and layer + 2 <= last and self._in_strips(layer + 2, latent):
-                up, conv, rgb_weight, noise_up, noise_conv = self._folded_block(layer + 1, latent, noise)
                 keep = layer + 2 < self.config.layers - 1
-                feature, fresh = block_in_strips(x, up, conv, noise_up, noise_conv, rgb_weight, keep)
+                feature, fresh = block_in_strips(x, self._folded_block(layer + 1, latent, noise), keep)
                 assert rgb is not None
-                output = self.to_rgb[layer // 2 + 1]
-                rgb = fresh.add_(output.bias[:, None, None]).add_(upsample_rgb(rgb))  # type: ignore[operator]
+                rgb = fresh.add_(self._output(layer + 2).bias[:, None, None]).add_(upsample_rgb(rgb))
                 x = x if feature is None else feature  # the last feature is not kept: nothing reads it
                 layer += 2
                 continue
@@ -281,14 +282,20 @@ class Synthesis(nn.Module):
                 rgb = self._add_rgb(layer, x, rgb, latent)
         return GeneratorState(last, x, rgb)
 
+    def _layer(self, layer: int) -> SynthesisConv:
+        return cast(SynthesisConv, self.convs[layer])
+
+    def _output(self, layer: int) -> ToRGB:
+        """The RGB output after an even layer."""
+        return cast(ToRGB, self.to_rgb[layer // 2])
+
     def _conv(self, layer: int, x: Tensor, latent: Tensor, noise: Noise) -> Tensor:
-        conv = self.convs[layer]
-        assert isinstance(conv, SynthesisConv)
+        conv = self._layer(layer)
         return conv(x, latent[:, layer], conv.noise_map(noise, layer, len(latent)))
 
     def _add_rgb(self, layer: int, x: Tensor, rgb: Tensor | None, latent: Tensor) -> Tensor:
         """Add the RGB of the resolution that `layer` finishes to the upsampled RGB of the smaller ones."""
-        fresh = self.to_rgb[layer // 2](x, latent[:, layer + 1])
+        fresh = self._output(layer)(x, latent[:, layer + 1])
         return fresh if rgb is None else fresh + upsample_rgb(rgb)
 
     def _in_strips(self, layer: int, latent: Tensor) -> bool:
@@ -298,13 +305,16 @@ class Synthesis(nn.Module):
         size = self.config.layer_resolution(layer)
         return size > strip_rows(size, self.config.channels_at(size))
 
-    def _folded_block(self, layer: int, latent: Tensor, noise: Noise):  # type: ignore[no-untyped-def]
-        """(upsampling convolution, convolution, RGB weight, their noises) of the block that begins with `layer`."""
-        convs = [self.convs[layer], self.convs[layer + 1]]
-        up, conv = (fold(c.affine(latent[:, layer + i]), c.weights()) for i, c in enumerate(convs))  # type: ignore
-        noise_up, noise_conv = (c.noise_map(noise, layer + i, 1) for i, c in enumerate(convs))  # type: ignore
-        rgb_weight = self.to_rgb[(layer + 1) // 2].folded(latent[:, layer + 2])  # type: ignore
-        return up, conv, rgb_weight, noise_up, noise_conv
+    def _folded_block(self, layer: int, latent: Tensor, noise: Noise) -> FoldedBlock:
+        """The block that begins with `layer`, for one image: its style folded into its weights, and its noise."""
+        up, conv = self._layer(layer), self._layer(layer + 1)
+        return FoldedBlock(
+            fold(up.affine(latent[:, layer]), up.weights()),
+            fold(conv.affine(latent[:, layer + 1]), conv.weights()),
+            up.noise_map(noise, layer, 1),
+            conv.noise_map(noise, layer + 1, 1),
+            self._output(layer + 1).folded(latent[:, layer + 2]),
+        )
 
 
 class Generator(nn.Module):

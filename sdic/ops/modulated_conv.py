@@ -81,7 +81,8 @@ def styled_conv(x: Tensor, style: Tensor, weights: StyledConvWeights, noise: Ten
 
 @dataclass(frozen=True)
 class FoldedConv:
-    """A styled convolution for one image: weight [O, I, k, k] and bias [O] with style, demodulation and gain in them."""
+    """A styled convolution for one image: weight [O, I, k, k] and bias [O] with style, demodulation and gain in
+    them."""
 
     weight: Tensor
     bias: Tensor

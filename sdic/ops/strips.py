@@ -8,7 +8,8 @@ The price is two rows computed twice at each seam. One image, no gradients; the 
 
 from __future__ import annotations
 
-import torch
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,20 +24,23 @@ def strip_rows(width: int, channels: int) -> int:
     return max(4, STRIP_BYTES // (4 * width * channels) // 4 * 4)
 
 
-def block_in_strips(
-    x: Tensor,
-    up: FoldedConv,
-    conv: FoldedConv,
-    noise_up: Tensor | None,
-    noise: Tensor | None,
-    rgb_weight: Tensor,
-    keep_feature: bool = True,
-) -> tuple[Tensor | None, Tensor]:
-    """One resolution: upsampling convolution, convolution, RGB. x [1, I, H, W] -> (feature [1, O, 2H, 2W], rgb [1, 3, 2H, 2W]).
+class FoldedBlock(NamedTuple):
+    """One resolution of a generator for one image: x [1, I, H, W] -> feature [1, O, 2H, 2W] and RGB [1, 3, 2H, 2W].
 
-    `noise_up` and `noise` are [1, 1, 2H, 2W] or None; `rgb_weight` [3, O, 1, 1] carries its style. The feature is None
-    unless `keep_feature` (the last block needs only the RGB).
+    up, conv: the upsampling convolution I -> O and the convolution O -> O. noise_up, noise: [1, 1, 2H, 2W] or None.
+    rgb_weight: [3, O, 1, 1] with its style in it.
     """
+
+    up: FoldedConv
+    conv: FoldedConv
+    noise_up: Tensor | None
+    noise: Tensor | None
+    rgb_weight: Tensor
+
+
+def block_in_strips(x: Tensor, block: FoldedBlock, keep_feature: bool = True) -> tuple[Tensor | None, Tensor]:
+    """(feature, RGB) of a block. The feature is None unless `keep_feature` (the last block needs only the RGB)."""
+    up, conv, noise_up, noise, rgb_weight = block
     x = x.contiguous(memory_format=CHANNELS_LAST)
     height, width = 2 * x.shape[2], 2 * x.shape[3]
     channels = conv.weight.shape[0]
@@ -71,15 +75,7 @@ def upsampled_rows(x: Tensor, up: FoldedConv, noise: Tensor | None, top: int, bo
     return add_noise_and_activate_(y, None if noise is None else noise[:, :, top:bottom])
 
 
-def last_block_subsampled(
-    x: Tensor,
-    up: FoldedConv,
-    conv: FoldedConv,
-    noise_up: Tensor | None,
-    noise: Tensor | None,
-    rgb_weight: Tensor,
-    factor: int,
-) -> Tensor:
+def last_block_subsampled(x: Tensor, block: FoldedBlock, factor: int) -> Tensor:
     """The RGB of the last block at the only pixels that bilinear shrinking by `factor` reads.
 
     Bilinear shrinking by an even factor f without antialiasing averages the 2x2 pixels in the middle of every f x f
@@ -88,6 +84,7 @@ def last_block_subsampled(
 
     x [1, I, H, W] -> [1, 3, 2, 2, 2H/f, 2W/f]: the RGB at (row, column) in {0, 1} x {0, 1} of each 2x2.
     """
+    up, conv, noise_up, noise, rgb_weight = block
     x = x.contiguous(memory_format=CHANNELS_LAST)
     height, width = 2 * x.shape[2], 2 * x.shape[3]
     channels, in_channels = conv.weight.shape[:2]

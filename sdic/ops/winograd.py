@@ -15,8 +15,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-INPUT = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1))
-KERNEL = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1))
+INPUT = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+KERNEL = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
 OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 MIN_CHANNELS = 256  # below, the transforms cost more than the products save (measured)
 MIN_PIXELS = 16 * 16
@@ -43,7 +57,8 @@ def transform_weight(weight: Tensor) -> Tensor:
 
 
 def conv3x3(x: Tensor, transformed: Tensor) -> Tensor:
-    """x [1, I, H, W], H and W multiples of 4, and a transformed weight -> [1, O, H, W], padded with zeros, channels last."""
+    """x [1, I, H, W], H and W multiples of 4, and a transformed weight -> [1, O, H, W], padded with zeros, channels
+    last."""
     _, in_channels, height, width = x.shape
     out_channels = transformed.shape[2]
     down, across = height // 4, width // 4

@@ -145,7 +145,9 @@ def test_native_files(tmp_path: Path, dtype: torch.dtype | None, photos: torch.T
         for name, tensor in network.state_dict().items():
             other = again.networks[role].state_dict()[name]
             assert other.dtype == tensor.dtype
-            torch.testing.assert_close(other, tensor, atol=0 if dtype is None else 2e-3, rtol=0 if dtype is None else 1e-3)
+            torch.testing.assert_close(
+                other, tensor, atol=0 if dtype is None else 2e-3, rtol=0 if dtype is None else 1e-3
+            )
     inverter = sdic.load(path, "cpu", layer=3)
     assert inverter.method == "sdic"
     assert inverter.invert(photos).image.shape == (3, 3, 64, 64)

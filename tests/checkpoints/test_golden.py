@@ -119,7 +119,9 @@ def test_other_names_of_the_same_parts(photo: torch.Tensor) -> None:
     assert {"lpips_loss.net.x", "id_loss.facenet.x", "CGI.stem_2.0.conv.weight"} & set(bundle.dropped)
 
 
-@pytest.mark.parametrize(("name", "layout"), [("arcface_model_ir_se50", "arcface"), ("curricularface_backbone", "curricularface")])
+@pytest.mark.parametrize(
+    ("name", "layout"), [("arcface_model_ir_se50", "arcface"), ("curricularface_backbone", "curricularface")]
+)
 def test_identity_networks_match_the_authors(name: str, layout: str) -> None:
     golden = np.load(GOLDEN / "golden_identity_seed0.npz")
     picture = F.interpolate(torch.from_numpy(golden["x_low"]), size=(256, 256), mode="bicubic", align_corners=False)

@@ -1,4 +1,5 @@
-"""Every key of every file that users bring is mapped or dropped with a reason; anything else is an error that names it."""
+"""Every key of every file that users bring is mapped or dropped with a reason; anything else is an error that names
+it."""
 
 from __future__ import annotations
 
@@ -73,7 +74,9 @@ def test_dead_weights_are_listed() -> None:
 
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(CheckpointError, match=r"file\.pt: 1 keys .*surprise\.weight"):
-        rename({"a.weight": torch.zeros(1), "surprise.weight": torch.zeros(1)}, [Rule("a.{rest}", "b.{rest}")], "file.pt")
+        rename(
+            {"a.weight": torch.zeros(1), "surprise.weight": torch.zeros(1)}, [Rule("a.{rest}", "b.{rest}")], "file.pt"
+        )
 
 
 def test_two_keys_for_one_place_are_refused() -> None:

@@ -67,9 +67,7 @@ def test_strength_zero_is_the_inversion_bit_for_bit(
     assert not torch.allclose(mixed[1], inversion.image[1])
 
 
-def test_strength_zero_is_no_special_case(
-    inverter: sdic.Inverter, photos: torch.Tensor, direction: Direction
-) -> None:
+def test_strength_zero_is_no_special_case(inverter: sdic.Inverter, photos: torch.Tensor, direction: Direction) -> None:
     """The way through the networks leads to the inversion as well: continuous at 0, and equal at 0."""
     inversion = inverter.invert(photos[:1])
     with torch.no_grad():
@@ -128,7 +126,9 @@ def test_rules(photos: torch.Tensor, direction: Direction) -> None:
     assert inversion.feature is not None
     with torch.no_grad():
         for rule, start in (("paper", inversion.base_latent), ("released", inversion.latent)):
-            feature = inversion.feature + until(LAYER, start + shift).feature - until(LAYER, inversion.base_latent).feature
+            feature = (
+                inversion.feature + until(LAYER, start + shift).feature - until(LAYER, inversion.base_latent).feature
+            )
             expected = inverter.render(inversion.latent + shift, feature, LAYER)
             torch.testing.assert_close(inverter.edit(inversion, direction, 2.0, rule), expected, atol=1e-4, rtol=1e-4)
     assert not torch.equal(inverter.edit(inversion, direction, 0, "released"), inversion.image)

@@ -22,9 +22,7 @@ DIPNS = [
     for preset in ("released", "paper")
     for contextual, attention in ((True, True), (True, False), (False, False))
 ]
-DICNS = [
-    {"preset": preset, "fusion": fusion} for preset in ("released", "paper") for fusion in ("attention", "affine")
-]
+DICNS = [{"preset": preset, "fusion": fusion} for preset in ("released", "paper") for fusion in ("attention", "affine")]
 
 
 def randomise_statistics(network: nn.Module) -> nn.Module:
@@ -91,7 +89,11 @@ def test_paper_dicn_begins_at_the_code() -> None:
 
 
 def test_unknown_presets_are_refused() -> None:
-    for build in (lambda: DIPNConfig("offical"), lambda: DICNConfig(preset="offical"), lambda: DICNConfig(fusion="add")):
+    for build in (
+        lambda: DIPNConfig("offical"),
+        lambda: DICNConfig(preset="offical"),
+        lambda: DICNConfig(fusion="add"),
+    ):
         with pytest.raises(ConfigError):
             build()
 
@@ -104,7 +106,9 @@ def test_compensator_pads_car_maps() -> None:
     assert padded[:, :, 4:-4].min() == 1
     network = Compensator(DIPN(DIPNConfig()), DICN(DICNConfig(16, 512, 6, 8, 32))).eval()
     with torch.no_grad():
-        out = network(torch.randn(1, 3, 24, 32), torch.randn(1, 3, 24, 32), torch.randn(1, 16, 512), torch.randn(1, 6, 8, 8))
+        out = network(
+            torch.randn(1, 3, 24, 32), torch.randn(1, 3, 24, 32), torch.randn(1, 16, 512), torch.randn(1, 6, 8, 8)
+        )
     assert out.discrepancy.shape == (1, 3, 24, 32)
     assert out.feature.shape == (1, 6, 8, 8)
 

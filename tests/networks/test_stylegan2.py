@@ -61,7 +61,9 @@ def test_stop_and_resume_equals_the_whole(generator: Generator, latent: torch.Te
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (2, 7), (3, 4), (5, 8)])
-def test_a_state_can_be_reached_in_two_steps(generator: Generator, latent: torch.Tensor, first: int, second: int) -> None:
+def test_a_state_can_be_reached_in_two_steps(
+    generator: Generator, latent: torch.Tensor, first: int, second: int
+) -> None:
     once = generator.synthesis.until(second, latent)
     twice = generator.synthesis.until(second, latent, generator.synthesis.until(first, latent))
     torch.testing.assert_close(once.feature, twice.feature)

@@ -19,7 +19,7 @@ from sdic.ops import (
 )
 from sdic.ops import strips as strips_module
 from sdic.ops.modulated_conv import fold
-from sdic.ops.strips import block_in_strips, last_block_subsampled
+from sdic.ops.strips import FoldedBlock, block_in_strips, last_block_subsampled
 
 
 def close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
@@ -53,9 +53,13 @@ def test_upsampling_keeps_a_constant_inside() -> None:
 
 
 def test_switch_is_restored_after_an_error() -> None:
-    with pytest.raises(RuntimeError), use_reference():
-        assert is_reference()
-        raise RuntimeError
+    def fail() -> None:
+        with use_reference():
+            assert is_reference()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not is_reference()
 
 
@@ -114,11 +118,12 @@ def test_strips_equal_the_whole_block(monkeypatch: pytest.MonkeyPatch, rows: int
     feature = styled_conv_reference(x, style_up, up, noises[0], True)
     feature = styled_conv_reference(feature, style, conv, noises[1], False)
     with torch.no_grad():
-        got, got_rgb = block_in_strips(x, fold(style_up, up), fold(style, conv), *noises, rgb)
+        block = FoldedBlock(fold(style_up, up), fold(style, conv), *noises, rgb)
+        got, got_rgb = block_in_strips(x, block)
         assert got is not None
         close(got, feature)
         close(got_rgb, F.conv2d(feature, rgb))
-        assert block_in_strips(x, fold(style_up, up), fold(style, conv), *noises, rgb, keep_feature=False)[0] is None
+        assert block_in_strips(x, block, keep_feature=False)[0] is None
 
 
 @pytest.mark.parametrize("factor", [4, 8])
@@ -133,5 +138,5 @@ def test_subsampled_block_reads_the_right_pixels(monkeypatch: pytest.MonkeyPatch
     whole = F.conv2d(styled_conv_reference(feature, style, conv, noises[1], False), rgb)
     expected = F.interpolate(whole, size=(32 // factor, 32 // factor), mode="bilinear", align_corners=False)
     with torch.no_grad():
-        taps = last_block_subsampled(x, fold(style_up, up), fold(style, conv), *noises, rgb, factor)
+        taps = last_block_subsampled(x, FoldedBlock(fold(style_up, up), fold(style, conv), *noises, rgb), factor)
     close(taps.mean((2, 3)), expected)
