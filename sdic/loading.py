@@ -64,10 +64,19 @@ def _from_card(card: zoo.ModelCard, options: dict[str, Any]) -> Inverter:
         if card.domain == "tiny":
             options = {"layer": 3, **options} if card.method == "sdic" else options
     else:
-        bundle = Bundle({})
-        for wanted in card.files:
-            bundle = bundle.merge(read_bundle(zoo.need_file(wanted, card.name), wanted.sha256))
+        bundle = _read_files(card)
     return _named(build_inverter(card.method, bundle, geometry, **{**card.options, **options}), card.name, bundle)
+
+
+def _read_files(card: zoo.ModelCard) -> Bundle:
+    """The networks of all files of a model; their hashes are checked, or recorded at the first reading."""
+    bundle = Bundle({})
+    for wanted in card.files:
+        path = zoo.need_file(wanted, card.name)
+        part = read_bundle(path, zoo.known_sha256(wanted, path))
+        zoo.remember_sha256(path, part.source["sha256"])
+        bundle = bundle.merge(part)
+    return bundle
 
 
 def _from_file(path: Path, options: dict[str, Any]) -> Inverter:
@@ -102,10 +111,7 @@ def _networks_of(name: str) -> Bundle:
 
         return tiny_bundle(card.seed)
     if card is not None:
-        bundle = Bundle({})
-        for wanted in card.files:
-            bundle = bundle.merge(read_bundle(zoo.need_file(wanted, name), wanted.sha256))
-        return bundle
+        return _read_files(card)
     if Path(name).is_file():
         return read_bundle(name)
     raise CheckpointError(

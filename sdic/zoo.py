@@ -5,6 +5,7 @@ Nothing is downloaded silently: a missing file's error says where to get it and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from sdic.errors import CheckpointError, UnknownNameError
 from sdic.types import Geometry
+from sdic.utils.files import write_atomic
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT = "SDIC_PRETRAINED"
@@ -156,6 +158,25 @@ def card(name: str) -> ModelCard:
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
     return MODELS[name]
+
+
+def known_sha256(wanted: WeightFile, path: Path) -> str | None:
+    """The hash that a file must have: the list's own, or the one that was recorded when it was first read here."""
+    note = _note(path)
+    if wanted.sha256 is not None or not note.is_file():
+        return wanted.sha256 if path.name == wanted.name else None
+    return note.read_text().split()[0]
+
+
+def remember_sha256(path: Path, digest: str) -> None:
+    """Record a file's hash beside it, so that a later change is noticed; a folder that cannot be written to is left."""
+    if not _note(path).exists():
+        with contextlib.suppress(OSError):
+            write_atomic(_note(path), f"{digest}  {path.name}\n")
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
 
 
 def search_folders() -> list[Path]:

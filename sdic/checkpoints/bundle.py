@@ -17,6 +17,7 @@ from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.identity import FaceEmbedder, MoCoEmbedder
+from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 
 
@@ -55,6 +56,8 @@ NETWORKS: dict[str, NetworkKind] = {
     "dicn": NetworkKind(DICNConfig, DICN),
     "face_embedder": NetworkKind(EmbedderConfig, _embedder),
     "moco": NetworkKind(NoConfig, lambda config: MoCoEmbedder(), lambda network: NoConfig()),
+    "attribute_net": NetworkKind(AttributeConfig, AttributeNet),
+    "portrait_embedder": NetworkKind(PortraitEmbedderConfig, PortraitEmbedder),
 }
 """Every kind of network that a file can hold, by the role it plays."""
 

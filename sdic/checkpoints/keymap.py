@@ -116,12 +116,13 @@ def load_into(module: nn.Module, renamed: Renamed, what: str) -> None:
     ]
     if wrong:
         raise CheckpointError(f"{what}: {len(wrong)} tensors have another shape: {listing(wrong)}")
-    # A network without memory takes the tensors over; one with memory keeps its own.
+    # A network without memory takes the tensors over; one with memory keeps its own. Buffers are copied: they would
+    # stay views of the file that they were read from, and keep all of it mapped.
     on_meta = any(tensor.is_meta for tensor in expected.values())
-    module.load_state_dict(
-        {key: value.float() if value.is_floating_point() else value for key, value in renamed.state.items()},
-        assign=on_meta,
-    )
+    parameters = dict(module.named_parameters())
+    state = {key: value.float() if value.is_floating_point() else value for key, value in renamed.state.items()}
+    state = {key: value if key in parameters else value.clone() for key, value in state.items()}
+    module.load_state_dict(state, assign=on_meta)
 
 
 def listing(names: Iterable[str]) -> str:

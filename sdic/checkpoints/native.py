@@ -41,8 +41,21 @@ def write_native(
         "networks": json.dumps({role: json.loads(config_to_json(role, network)) for role, network in networks.items()}),
         "source": json.dumps(dict(source or {})),
     }
+    blob = save(tensors, metadata=header)
+    size = int.from_bytes(blob[:8], "little")
     with atomic_file(path) as handle:
-        handle.write(save(tensors, metadata=header))
+        handle.write(_in_order(blob[8 : 8 + size]))
+        handle.write(memoryview(blob)[8 + size :])
+
+
+def _in_order(text: bytes) -> bytes:
+    """The length and the JSON of a safetensors header with our texts in order; the library's order is random, and equal
+    networks should make equal files."""
+    header = json.loads(text)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def read_native(path: str | os.PathLike[str]) -> Bundle:

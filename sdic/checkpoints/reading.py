@@ -24,7 +24,10 @@ def read_bundle(path: str | os.PathLike[str], sha256: str | None = None, trust: 
         raise CheckpointError(f"{path.absolute()}: no such file")
     digest = sha256_of(path)
     if sha256 is not None and digest != sha256:
-        raise CheckpointError(f"{path}: sha256 is {digest}, expected {sha256}; the download is damaged or another file")
+        raise CheckpointError(
+            f"{path}: sha256 is {digest}, expected {sha256}: damaged, or another file than before. If you "
+            f"replaced it on purpose, delete {path.name}.sha256 beside it"
+        )
     bundle = read_native(path) if _is_safetensors(path) else read_foreign(load_tensors(path, trust), path.name)
     bundle.source["sha256"] = digest
     for network in bundle.networks.values():

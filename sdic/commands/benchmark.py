@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps({"peak_memory_mb": measure_memory()}))
         return 0
     if args.what == "train":
-        from sdic.training.benchmark import measure_training
+        from sdic.commands.benchmark_training import measure_training
 
         numbers = measure_training(args.device, args.batch_size or 2, args.repeats)
     else:

@@ -35,11 +35,11 @@ def optimize_for_inference(module: nn.Module, device: torch.device) -> nn.Module
         for part in list(module.modules()):
             if device.type == "cpu":
                 _replace_slow_layers(part)
-        for parameter in module.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-            elif parameter.ndim == 5:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+        layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
+        for tensor in [*module.parameters(), *module.buffers()]:
+            # Copied in any case: tensors read from a file are views of it, and one of them would keep all of it mapped.
+            layout = layouts.get(tensor.ndim, torch.contiguous_format)
+            tensor.data = tensor.data.clone(memory_format=layout)
     return module.requires_grad_(False)
 
 

@@ -200,3 +200,22 @@ def test_files_are_looked_for_under_either_name(tmp_path: Path, monkeypatch: pyt
     assert zoo.find_file(wanted) is None
     (tmp_path / "sdic_cars.safetensors").write_bytes(b"")
     assert zoo.find_file(wanted) == tmp_path / "sdic_cars.safetensors"
+
+
+def test_a_changed_file_is_noticed(stylegan2_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes of the authors' files are not known here: recorded at the first reading, verified after."""
+    from sdic.loading import read_frozen
+
+    folder = tmp_path / "pretrained"
+    folder.mkdir()
+    target = folder / "stylegan2-ffhq-config-f.pt"
+    target.write_bytes(stylegan2_file.read_bytes())
+    monkeypatch.setenv("SDIC_PRETRAINED", str(folder))
+    assert "generator" in read_frozen("stylegan2-ffhq").networks
+    assert (folder / "stylegan2-ffhq-config-f.pt.sha256").is_file()
+    read_frozen("stylegan2-ffhq")
+    content = torch.load(target)
+    content["latent_avg"] += 1
+    torch.save(content, target)
+    with pytest.raises(CheckpointError, match=r"another file than before.*delete stylegan2-ffhq-config-f\.pt\.sha256"):
+        read_frozen("stylegan2-ffhq")

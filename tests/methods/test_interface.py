@@ -136,6 +136,18 @@ def test_rules(photos: torch.Tensor, direction: Direction) -> None:
         inverter.edit(inversion, direction, 1, "authors")
 
 
+@pytest.mark.parametrize("layer", range(9))
+@pytest.mark.parametrize("preset", ["released", "paper"])
+def test_any_layer_can_be_compensated(photos: torch.Tensor, direction: Direction, layer: int, preset: str) -> None:
+    bundle = tiny_bundle(0, preset, layer=layer)  # type: ignore[arg-type]
+    inverter = build_inverter("sdic", bundle, zoo.DOMAINS["tiny"], layer=layer)
+    inversion = inverter.invert(photos[:1])
+    assert inversion.feature is not None
+    size = inverter.generator.config.layer_resolution(layer)
+    assert inversion.feature.shape[2:] == (size, size)
+    assert torch.isfinite(inverter.edit(inversion, direction, 1.0)).all()
+
+
 def test_edit_then_compensate(photos: torch.Tensor, direction: Direction) -> None:
     """Figure 4c: the other order is another picture, and at strength 0 the same one."""
     ours = sdic.load("tiny", "cpu")

@@ -1,0 +1,1 @@
+"""Metrics of the tables, and what computes them."""

@@ -1,0 +1,70 @@
+"""The joint loss, eq. 7-9. Shapes: B batch; pictures [B, 3, H, W] in [-1, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from sdic.losses.editing import EditForm, edit_loss
+from sdic.losses.identity import Embedder, identity_loss
+from sdic.losses.perceptual import LPIPS
+from sdic.losses.reconstruction import L2Form, l2_loss
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """The lambdas of eq. 7 and 9; a term of weight 0 is not computed."""
+
+    l2: float = 1.0
+    lpips: float = 0.8
+    id: float = 0.2
+    edit: float = 0.5
+
+
+class JointLoss(nn.Module):
+    """L = l2 L2 + lpips LPIPS + id L_ID + edit L_edit. The networks are frozen; each is needed only with a weight."""
+
+    def __init__(
+        self,
+        weights: LossWeights,
+        lpips: LPIPS | None = None,
+        embedder: Embedder | None = None,
+        l2_form: L2Form = "mse",
+        edit_form: EditForm = "paper",
+    ):
+        super().__init__()
+        if (weights.lpips > 0 and lpips is None) or (weights.id > 0 and embedder is None):
+            raise ValueError("a term with a weight needs its network")
+        self.weights = weights
+        self.lpips = lpips
+        self.embedder = embedder
+        self.l2_form: L2Form = l2_form
+        self.edit_form: EditForm = edit_form
+
+    def forward(
+        self,
+        photo: Tensor,
+        output: Tensor,
+        latent: Tensor,
+        enhanced_latent: Tensor,
+        feature: Tensor,
+        enhanced_feature: Tensor,
+    ) -> dict[str, Tensor]:
+        """Scalars by name: each term before its weight, and their weighted sum "loss" (eq. 9)."""
+        weights, terms, total = self.weights, {}, []
+        if weights.l2 > 0:
+            terms["l2"] = l2_loss(photo, output, self.l2_form)
+            total.append(weights.l2 * terms["l2"])
+        if weights.lpips > 0:
+            assert self.lpips is not None
+            terms[self.lpips.name] = self.lpips(photo, output).mean()
+            total.append(weights.lpips * terms[self.lpips.name])
+        if weights.id > 0:
+            assert self.embedder is not None
+            terms["id"] = identity_loss(self.embedder, photo, output)
+            total.append(weights.id * terms["id"])
+        if weights.edit > 0:
+            terms["edit"] = edit_loss(latent, enhanced_latent, feature, enhanced_feature, self.edit_form)
+            total.append(weights.edit * terms["edit"])
+        return {"loss": sum(total[1:], total[0]), **terms}

@@ -1,0 +1,106 @@
+"""The optimisers of the field, each resuming exactly, and the average of the weights.
+
+"Ranger" in e4e, HFGI, HyperStyle and SDIC means RAdam + Lookahead(6, 0.5) + gradient centralization: `ranger`. The
+package ranger21 is another algorithm of a similar name; the authors' requirements list it, so it is here too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from sdic.training.config import OptimConfig
+
+logger = logging.getLogger(__name__)
+
+
+def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter], steps: int) -> torch.optim.Optimizer:
+    """The optimiser that `optim.name` names. `steps`: length of the run, which only ranger21's schedule needs."""
+    betas = (config.beta1, config.beta2)
+    if config.name == "adam":
+        return torch.optim.Adam(parameters, config.lr, betas, config.eps)
+    if config.name == "ranger":
+        from pytorch_optimizer import Ranger
+
+        # Without `degenerated_to_sgd` this package steps *up* the gradient until RAdam's rectification sets in (its
+        # step size is -1 there). The field's Ranger takes plain momentum steps, which is what the flag does.
+        return Ranger(
+            list(parameters), lr=config.lr, betas=betas, eps=config.eps, k=6, alpha=0.5, degenerated_to_sgd=True
+        )
+    return _quiet_ranger21(list(parameters), config, steps)
+
+
+_COUNTERS = (
+    "lookahead_step",
+    "warmup_complete",
+    "warmup_curr_pct",
+    "warmdown_displayed",
+    "current_lr",
+    "current_epoch",
+    "current_iter",
+    "epoch_count",
+    "param_size",
+)
+"""What ranger21 counts in plain attributes and leaves out of its `state_dict`; without them a resumed run diverges."""
+
+
+def _quiet_ranger21(parameters: list[nn.Parameter], config: OptimConfig, steps: int) -> torch.optim.Optimizer:
+    with contextlib.redirect_stdout(io.StringIO()):
+        from ranger21 import Ranger21
+
+        class QuietRanger21(Ranger21):  # type: ignore[misc, valid-type]
+            """ranger21 without its prints, and with all of its state in `state_dict`."""
+
+            def step(self, closure: Any = None) -> Any:
+                said = io.StringIO()
+                with contextlib.redirect_stdout(said):
+                    result = super().step(closure)
+                if said.getvalue().strip():
+                    logger.debug("ranger21: %s", " ".join(said.getvalue().split()))
+                return result
+
+            def state_dict(self) -> dict[str, Any]:
+                return {**super().state_dict(), "counters": {name: getattr(self, name) for name in _COUNTERS}}
+
+            def load_state_dict(self, state: dict[str, Any]) -> None:
+                state = dict(state)
+                for name, value in state.pop("counters").items():
+                    setattr(self, name, value)
+                super().load_state_dict(state)
+
+        # Weight decay and norm loss of this package reach only the last parameter (they stand outside its loop), and
+        # the former divides by zero on zero gradients: both off.
+        return QuietRanger21(
+            parameters,
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+            eps=config.eps,
+            num_epochs=1,
+            num_batches_per_epoch=steps,
+            weight_decay=0.0,
+            normloss_active=False,
+            logging_active=False,
+        )
+
+
+class WeightAverage:
+    """Exponential moving average of a network's parameters; its buffers are copied."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.decay = decay
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """average <- decay * average + (1 - decay) * current."""
+        averages: list[torch.Tensor] = list(self.network.parameters())
+        torch._foreach_lerp_(averages, list(network.parameters()), 1 - self.decay)
+        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)

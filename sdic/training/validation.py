@@ -1,0 +1,83 @@
+"""The metrics of the tables on held-out photos, and the picture grid, both through the very inverter that users get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sdic.data.dataset import PictureDataset, collate
+from sdic.evaluation.metrics import Networks, measure
+from sdic.methods.sdic import SDICInverter
+from sdic.training.distributed import World
+from sdic.training.stack import Stack
+from sdic.training.step import seen
+from sdic.types import Direction
+from sdic.utils.images import to_picture, write_png
+
+
+def inverter_of(stack: Stack, compensator: nn.Module, precision: str) -> SDICInverter:
+    """The inverter that a run's weights make, with `compensator` in eval mode (the caller sets it back)."""
+    network: Any = compensator.eval()
+    inverter = SDICInverter(stack.generator, stack.encoder, network, stack.geometry, stack.layer)
+    inverter.precision = precision  # type: ignore[assignment]
+    inverter._fingerprint = stack.hashes["generator"]
+    return inverter
+
+
+def validate(
+    inverter: SDICInverter, dataset: PictureDataset, names: list[str], networks: Networks, world: World
+) -> dict[str, float]:
+    """Mean of each metric over a data set; every process takes its share of the photos."""
+    rows: dict[int, dict[str, float]] = {}
+    for index in range(world.rank, len(dataset), world.size):
+        photo = collate([dataset[index]]).photo.to(world.device)
+        image = inverter.invert(photo).image.clamp(-1, 1)
+        values = measure(names, photo, seen(image, inverter.geometry), networks)
+        rows[index] = {name: value[0] for name, value in values.items()}
+    shared: dict[int, dict[str, float]] = {}
+    for part in world.gather(rows):
+        shared.update(part)
+    ordered = [shared[index] for index in sorted(shared)]  # summed in one order, however many processes there are
+    return {name: sum(row[name] for row in ordered) / len(ordered) for name in ordered[0]}
+
+
+@torch.no_grad()
+def principal_direction(inverter: SDICInverter, seed: int = 0, draws: int = 512) -> Direction:
+    """The first principal component of the generator's codes, in standard deviations: an edit that needs no file."""
+    generator = inverter.generator
+    z = torch.randn(draws, generator.config.style_dim, generator=torch.Generator().manual_seed(seed))
+    codes = generator.mapping(z.to(inverter.device)).float()
+    centred = codes - codes.mean(0)
+    _, spread, axes = torch.linalg.svd(centred.cpu(), full_matrices=False)
+    axis = axes[0] * torch.sign(axes[0].abs().max() * axes[0][axes[0].abs().argmax()])  # a sign that does not wander
+    delta = axis * spread[0] / draws**0.5
+    return Direction(delta.to(inverter.device), name="first principal component", unit="standard deviations")
+
+
+def picture_grid(inverter: SDICInverter, photos: Tensor, direction: Direction, strength: float = 2.0) -> Image.Image:
+    """One row a photo: photo, first reconstruction, discrepancy map, output, an edit. photos [B, 3, H, W]."""
+    rows = []
+    for photo in photos.split(1):
+        inversion = inverter.invert(photo)
+        edited = inverter.edit(inversion, direction, strength)
+        assert inversion.discrepancy is not None
+        assert inversion.initial_image is not None
+        spread = inversion.discrepancy.abs().amax().clamp_min(1e-6)
+        tiles = (
+            photo,
+            inversion.initial_image,
+            inversion.discrepancy / spread,  # grey is no discrepancy
+            seen(inversion.image, inverter.geometry),
+            seen(edited, inverter.geometry),
+        )
+        rows.append(torch.cat([tile.float().cpu() for tile in tiles], 3))
+    return to_picture(torch.cat(rows, 2)[0].nan_to_num())
+
+
+def write_grid(path: Path, grid: Image.Image) -> None:
+    """Write the grid as PNG."""
+    write_png(path, grid)

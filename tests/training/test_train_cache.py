@@ -1,0 +1,88 @@
+"""What is found in the cache is what would have been computed, exactly."""
+
+import pytest
+import torch
+
+from sdic.data.dataset import PictureDataset, collate
+from sdic.data.sampler import View
+from sdic.data.sources import Request, open_source
+from sdic.errors import ConfigError
+from sdic.training.cache import FirstPassCache, fill
+from sdic.training.distributed import World
+from sdic.training.stack import build_stack
+from sdic.training.step import first_pass
+from sdic.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def setup(small_config):
+    stack = build_stack(small_config().model, 0)
+    source, names, _ = open_source(Request("synthetic", "", limit=3))
+    return stack, PictureDataset(source, names, stack.geometry)
+
+
+@pytest.mark.parametrize("mode", ["codes", "first_pass"])
+def test_a_hit_equals_a_miss(tmp_path, setup, mode):
+    stack, dataset = setup
+    cache = FirstPassCache(tmp_path, mode)
+    views = [View(0, False), View(1, True)]
+    missed = cache.first_pass(stack, collate([dataset[view] for view in views]))
+    fill(cache, stack, [collate([dataset[views[1]]])], CPU, lambda: False)  # one of the two
+    cache.reload()
+    dataset.lookup = cache.find
+    batch = collate([dataset[view] for view in views])
+    assert [entry is not None for entry in batch.stored] == [False, True]
+    for found, computed in zip(cache.first_pass(stack, batch), missed, strict=True):
+        assert torch.equal(found, computed)
+
+
+def test_codes_are_kept_unrounded_and_pictures_to_float16(tmp_path, setup):
+    stack, dataset = setup
+    batch = collate([dataset[0]])
+    plain = first_pass(stack, batch.photo)
+    stored = FirstPassCache(tmp_path, "first_pass").first_pass(stack, batch)
+    assert torch.equal(stored.latent, plain.latent)
+    assert torch.equal(stored.feature, plain.feature)
+    assert torch.equal(stored.initial, plain.initial.half().float())
+
+
+def test_an_interrupted_build_goes_on(tmp_path, setup):
+    stack, dataset = setup
+    batches = [collate([dataset[View(index, False)]]) for index in range(3)]
+    cache = FirstPassCache(tmp_path, "codes")
+    answers = iter([False, True])
+    assert fill(cache, stack, batches, CPU, lambda: next(answers)) == 2
+    cache.reload()
+    assert len(cache) == 2
+    assert fill(cache, stack, batches, CPU, lambda: False) == 1
+    cache.reload()
+    assert len(cache) == 3
+    assert len(FirstPassCache(tmp_path, "codes")) == 3
+    assert fill(cache, stack, batches, CPU, lambda: False) == 0
+
+
+def test_other_weights_have_another_folder(tmp_path, setup):
+    stack, _ = setup
+    first = FirstPassCache.for_stack(tmp_path, "codes", stack, "fp32").folder
+    stack.hashes["encoder"] = "0" * 64
+    assert FirstPassCache.for_stack(tmp_path, "codes", stack, "fp32").folder != first
+
+
+def test_random_noise_and_a_cache_contradict_each_other(small_config):
+    with pytest.raises(ConfigError, match=r"data\.cache=first_pass.*model\.noise"):
+        small_config("data.cache=first_pass", "model.noise=random")
+
+
+def test_a_run_with_a_full_cache_equals_one_that_never_finds_anything(tmp_path, small_config, monkeypatch):
+    lines = []
+    for name, find in (("full", None), ("blind", lambda self, digest: None)):
+        words = (f"run.dir={tmp_path / name}", "run.steps=2", "data.cache=first_pass")
+        if find is not None:
+            monkeypatch.setattr(FirstPassCache, "find", find)
+        assert Trainer(small_config(*words), World(0, 1, CPU)).run() == 0
+        lines.append((tmp_path / name / "metrics.jsonl").read_text())
+    assert lines[0] == lines[1]
+    assert "filling the cache" in (tmp_path / "full" / "log.txt").read_text()
+    assert "filling the cache" not in (tmp_path / "blind" / "log.txt").read_text()  # complete: it need not look

@@ -1,0 +1,58 @@
+"""Every shipped config parses, and a wrong setting is named."""
+
+from pathlib import Path
+
+import pytest
+from training_processes import REPOSITORY
+
+from sdic.config import load_config, to_yaml
+from sdic.errors import ConfigError
+from sdic.training.config import TrainConfig
+
+FILES = sorted((REPOSITORY / "configs" / "train").glob("*.yaml"))
+DOMAINS = {"ffhq", "ffhq_released", "cars", "portraits", "debug"}
+ABLATIONS = {"no_sc_no_att", "no_att", "layer5", "layer9", "no_sc", "affine_fusion"}
+
+
+def test_the_configs_of_the_issue_are_there():
+    assert {path.stem for path in FILES} >= DOMAINS | ABLATIONS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_config_parses_and_reads_back_equal(path: Path, tmp_path):
+    config = load_config(TrainConfig, path)
+    assert config.run.dir == f"runs/{path.stem}"
+    (tmp_path / "resolved.yaml").write_text(to_yaml(config))
+    assert load_config(TrainConfig, tmp_path / "resolved.yaml") == config
+
+
+def test_ffhq_is_the_papers_text_and_its_release_the_authors_code():
+    paper = load_config(TrainConfig, REPOSITORY / "configs/train/ffhq.yaml")
+    assert (paper.optim.name, paper.optim.lr, paper.optim.batch, paper.run.steps) == ("ranger", 1e-3, 2, 100_000)
+    assert (paper.loss.l2, paper.loss.lpips, paper.loss.id, paper.loss.edit) == (1, 0.8, 0.2, 0.5)
+    assert (paper.model.layer, paper.model.preset, paper.loss.edit_form) == (7, "paper", "paper")
+    released = load_config(TrainConfig, REPOSITORY / "configs/train/ffhq_released.yaml")
+    assert (released.loss.id, released.loss.edit_form, released.model.preset) == (0.1, "released", "released")
+    assert released.model.noise == "random"
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [
+        ("run.steps=0", r"run\.steps"),
+        ("run.keep_last=0", r"run\.keep_last"),
+        ("data.workers=-1", r"data\.workers"),
+        ("model.layer=0", r"model\.layer"),
+        ("loss.lpips=-1", r"loss\.lpips"),
+        ("loss.id_network=none", r"loss\.id_network"),
+        ("optim.lr=0", r"optim\.lr"),
+        ("optim.beta2=1", r"optim\.beta2"),
+        ("optim.accumulate=3", r"optim\.accumulate=3"),
+        ("validation.best=fid", r"validation\.best=fid"),
+        ("optim.nam=adam", r"optim\.nam.*name"),
+        ("optim.name=sgd", r"optim\.name"),
+    ],
+)
+def test_wrong_settings_are_named(word, named):
+    with pytest.raises(ConfigError, match=named):
+        load_config(TrainConfig, None, [word])
