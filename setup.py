@@ -25,7 +25,7 @@ setup(
     install_requires=[line for line in REQUIREMENTS if line not in train],
     extras_require={
         "train": train,
-        "dev": [*train, "pytest>=8", "pytest-timeout>=2", "ruff>=0.8", "mypy>=1.11", "types-PyYAML"],
+        "dev": [*train, "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "mypy>=1.11", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["sdic = sdic.cli:main"]},
 )

@@ -9,4 +9,4 @@ if [ $# -eq 0 ]; then
     "$PYTHON" -m ruff format --check .
     "$PYTHON" -m mypy
 fi
-exec "$PYTHON" -m pytest "$@"
+exec "$PYTHON" -m pytest -n auto "$@"

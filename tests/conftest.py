@@ -9,6 +9,9 @@ import torch
 
 import sdic
 
+# Small networks gain nothing from threads, and threads that wait for each other are slow on a busy machine.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,223 @@
+"""Everything from nothing: the stages in order, each resumed or skipped, and the files that ship.
+
+The folder `out` gets, for every network: NAME.safetensors, NAME.yaml (its settings), NAME.json (what was measured),
+NAME.log and NAME.png. What is there already is not made again; delete NAME.json to make NAME again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdic.config import load_config, to_yaml
+from sdic.data.portraits.write import write_split
+from sdic.errors import ConfigError, SdicError, UnknownNameError
+from sdic.pretraining.bank import OutOfTimeError
+from sdic.pretraining.config import DirectionsConfig
+from sdic.pretraining.directions import find_directions
+from sdic.pretraining.loop import train
+from sdic.pretraining.stages import build_stage
+from sdic.training.config import TrainConfig
+from sdic.training.trainer import train as train_sdic
+from sdic.utils.files import write_atomic
+from sdic.utils.tensors import resolve_device
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+ORDER = ("pictures", "attributes", "identity", "generator-supervised", "generator", "encoder", "directions", "sdic")
+LIMIT_MIB = 40.0
+PICTURES = {"": (12_000, 500), "_64": (8_000, 300), "_debug": (8, 4)}  # for SDIC: training, validation
+SIZES = {"": 128, "_64": 64, "_debug": 32}
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """variant: suffix of the configs ("", "_64", "_debug"). out: what ships. runs: run folders. editings: manifest's.
+    minutes: wall-clock time of this call, 0 for none. device: as everywhere. settings: stage -> words key=value."""
+
+    variant: str
+    out: Path
+    runs: Path
+    editings: Path
+    minutes: float = 0.0
+    device: str = "auto"
+    settings: dict[str, tuple[str, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.variant not in SIZES:
+            raise UnknownNameError("variant", self.variant, SIZES)
+
+    def config(self, name: str) -> Path:
+        """The YAML file of a stage."""
+        return REPOSITORY / "configs" / "portraits" / f"{name}{self.variant}.yaml"
+
+    def file(self, name: str) -> Path:
+        """The weights of a stage, where they ship, or in its run folder where they do not."""
+        if name == "generator-supervised":
+            return self.runs / name / "result" / f"{name}.safetensors"
+        return self.out / f"{name}.safetensors"
+
+    def words(self, name: str) -> list[str]:
+        """The settings of a stage that follow from the plan, then those that the caller asked for."""
+        words = {
+            "attributes": [],
+            "identity": [],
+            "generator-supervised": [f"attributes={self.file('attributes')}"],
+            "generator": [f"attributes={self.file('attributes')}", f"model.start={self.file('generator-supervised')}"],
+            "encoder": [f"{role}={self.file(role)}" for role in ("generator", "attributes", "identity")],
+        }[name]
+        run = [f"run.dir={self.runs / name}", f"run.device={self.device}", f"data.cache={self.runs / 'cache'}"]
+        return [*run, *words, *(self.settings or {}).get(name, ())]
+
+
+def build(plan: Plan, stages: Sequence[str] = ORDER, say: Say = print) -> bool:
+    """Run what is missing. False when `minutes` ended it before the end; the same call goes on."""
+    for name in stages:
+        if name not in ORDER:
+            raise UnknownNameError("stage", name, ORDER)
+    began = time.monotonic()
+    for name in (known for known in ORDER if known in stages):
+        if _done(plan, name):
+            say(f"{name}: is there")
+            continue
+        left = plan.minutes - (time.monotonic() - began) / 60 if plan.minutes else 0.0
+        if plan.minutes and left <= 0:
+            say(f"{name}: not begun, the {plan.minutes:g} minutes are over; the same command goes on")
+            return False
+        say(f"{name}: begins")
+        if not _make(plan, name, left):
+            return False
+    say(describe(plan.out))
+    return True
+
+
+def describe(folder: Path) -> str:
+    """Sizes of the weights in a folder, and their sum against LIMIT_MIB."""
+    sizes = {path.name: path.stat().st_size / 2**20 for path in sorted(folder.glob("*.safetensors"))}
+    lines = [f"{name:28s} {size:7.2f} MiB" for name, size in sizes.items()]
+    total = sum(sizes.values())
+    return "\n".join(
+        [*lines, f"{'all':28s} {total:7.2f} MiB of {LIMIT_MIB:g}" + (" TOO MUCH" if total > LIMIT_MIB else "")]
+    )
+
+
+DRAWN_FOR = ("generator-supervised", "identity", "attributes")
+"""Stages that need pictures of their own. In the reverse order of use, so that a process that does nothing but draw can
+run beside one that trains, and the two meet in the middle."""
+
+
+def _done(plan: Plan, name: str) -> bool:
+    if name == "pictures":
+        return all(_done(plan, other) for other in DRAWN_FOR)
+    if name == "generator-supervised":  # needed by the next stage alone
+        return plan.file(name).is_file() or plan.file("generator").is_file()
+    return (plan.out / f"{name}.json").is_file()
+
+
+def _make(plan: Plan, name: str, minutes: float) -> bool:
+    if name == "pictures":
+        return _pictures(plan, minutes)
+    if name == "directions":
+        return _directions(plan)
+    if name == "sdic":
+        return _sdic(plan)
+    words = plan.words(name)
+    if minutes:
+        words.append(f"run.minutes={minutes:.3f}")
+    stage = build_stage(name, str(plan.config(name)), words)
+    if not train(stage):
+        return False
+    if name != "generator-supervised":
+        ship(plan, name, plan.runs / name / "result", plan.runs / name / "log.txt")
+    return True
+
+
+def ship(plan: Plan, name: str, result: Path, log: Path) -> None:
+    """Copy a stage's result to where it ships; the metrics come last, as they say that all is there."""
+    plan.out.mkdir(parents=True, exist_ok=True)
+    copies = {
+        "safetensors": result / f"{name}.safetensors",
+        "yaml": result / "config.yaml",
+        "log": log,
+        "png": result / "samples.png",
+        "json": result / "metrics.json",
+    }
+    for suffix, source in copies.items():
+        if source.is_file():
+            target = plan.out / f"{name}.{suffix}"
+            if suffix in ("yaml", "log"):
+                write_atomic(target, source.read_text(encoding="utf-8").replace(str(REPOSITORY) + "/", ""))
+            else:
+                shutil.copyfile(source, target)
+
+
+def _pictures(plan: Plan, minutes: float) -> bool:
+    """Draw what the stages will want into the cache."""
+    deadline = time.monotonic() + 60 * minutes if minutes else 0.0
+    for name in DRAWN_FOR:
+        words = plan.words(name)
+        words = [word for word in words if not word.startswith("attributes=")]  # not needed for drawing
+        try:
+            build_stage(name, str(plan.config(name)), words).prepare(deadline, print)
+        except OutOfTimeError as stop:
+            print(f"pictures: {stop}; the same command goes on")
+            return False
+    return True
+
+
+def _directions(plan: Plan) -> bool:
+    words = [f"{role}={plan.file(role)}" for role in ("generator", "attributes")]
+    words += [f"folder={plan.editings}", f"run.device={plan.device}", *(plan.settings or {}).get("directions", ())]
+    config = load_config(DirectionsConfig, plan.config("directions"), words)
+    report = find_directions(config)
+    shutil.copyfile(plan.editings / config.domain / "sheet.png", plan.out / "directions.png")
+    write_atomic(plan.out / "directions.yaml", to_yaml(config).replace(str(REPOSITORY) + "/", ""))
+    write_atomic(plan.out / "directions.json", json.dumps(report, indent=2) + "\n")
+    return True
+
+
+def _sdic(plan: Plan) -> bool:
+    """SDIC on portraits with details, by the trainer that everybody uses."""
+    size, folder = SIZES[plan.variant], plan.runs / "sdic"
+    device = resolve_device(plan.device)
+    counts = PICTURES[plan.variant]
+    data = {}
+    for split, count in zip(("inversion", "validation"), counts, strict=True):
+        data[split] = plan.runs / "pictures" / f"{split}-{size}.zip"
+        write_split(split, data[split], count, size, device=device)
+    words = [
+        f"run.dir={folder}",
+        f"data.path={data['inversion']}",
+        f"validation.path={data['validation']}",
+        f"model.frozen={plan.file('encoder')}",
+        f"model.generator={plan.file('generator')}",
+        f"loss.id_network={plan.file('identity')}",
+        f"device={plan.device}",
+        *(plan.settings or {}).get("sdic", ()),
+    ]
+    config = load_config(TrainConfig, plan.config("sdic"), words)
+    if train_sdic(config):
+        return False
+    weights = folder / "checkpoints" / "best.safetensors"
+    if not weights.is_file():
+        raise SdicError(f"{folder}: the run has ended without best weights; set validation.every")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    measured = [row for row in rows if row["kind"] == "validation"]
+    if not measured:
+        raise ConfigError(f"{folder}: was not validated; set validation.every")
+    result = folder / "result"
+    write_atomic(result / "config.yaml", to_yaml(config))
+    better = min if config.validation.best in ("l2", "lpips") else max
+    write_atomic(
+        result / "metrics.json", json.dumps(better(measured, key=lambda r: r[config.validation.best]), indent=2)
+    )
+    shutil.copyfile(weights, result / "sdic.safetensors")
+    pictures = sorted((folder / "pictures").glob("*.png"))
+    if pictures:
+        shutil.copyfile(pictures[-1], result / "samples.png")
+    ship(plan, "sdic", result, folder / "log.txt")
+    return True

@@ -1,0 +1,223 @@
+"""Training of e4e (Tov et al. 2021) on real pictures and on the generator's own.
+
+Real pictures have no code: they are reconstructed (L2, perceptual, identity). Generated ones have: the code that they
+were drawn from is asked for as well. What keeps codes editable is the paper's: rows get their offsets one after the
+other, offsets are held small, and a discriminator tells the rows' codes from the mapping network's.
+
+Shapes: B batch, L latent rows, D style width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sdic.errors import ConfigError
+from sdic.losses.identity import identity_loss, identity_similarity
+from sdic.networks.e4e import E4E, E4EConfig
+from sdic.networks.portrait_nets import LatentCritic
+from sdic.pretraining.bank import Recipe, open_bank
+from sdic.pretraining.config import EncoderConfig
+from sdic.pretraining.exporting import export, grid
+from sdic.pretraining.losses import critic_loss, fooling_loss, r1_penalty
+from sdic.pretraining.networks import need, perceptual_from
+from sdic.pretraining.stage import Stage
+
+
+def rows_open(step: int, start: int, every: int, rows: int) -> int:
+    """How many rows have a code of their own at a step: 1 (row 0 alone) before `start`, then one more every `every`."""
+    return 1 if step < start else min(rows, 2 + (step - start) // every)
+
+
+def offset_norms(code: Tensor, rows: int) -> Tensor:
+    """e4e's delta regularisation: the norms of the open rows' offsets from row 0, summed over rows. [B, L, D] -> []."""
+    return (code[:, 1:rows] - code[:, :1]).norm(dim=2).sum(1).mean()
+
+
+class EncoderStage(Stage):
+    """Trains an E4E for a frozen generator."""
+
+    name = "encoder"
+    config: EncoderConfig
+
+    def prepare(self, deadline: float, say: Any) -> None:
+        config, data, model = self.config, self.config.data, self.config.model
+        generator: Any = need(config.generator, "generator", "the encoder's training")
+        sizes = generator.config
+        if sizes.resolution != data.resolution:
+            raise ConfigError(f"data.resolution={data.resolution}, but {config.generator} draws {sizes.resolution} px")
+        self.bank = open_bank(
+            data, Recipe("split", data.resolution, data.chunk), data.count, self.device, deadline, say
+        )
+        self.generator: Any = self.place(generator)
+        self.perceptual = perceptual_from(config.attributes, self.device)
+        embedder = need(config.identity, "portrait_embedder", "the identity loss") if config.identity else None
+        self.embedder: Any = None if embedder is None else embedder.to(self.device)
+        self.encoder: Any = E4E(
+            E4EConfig(
+                sizes.latent_rows,
+                sizes.style_dim,
+                tuple(model.blocks),  # type: ignore[arg-type]
+                tuple(model.widths),  # type: ignore[arg-type]
+                model.coarse,
+                model.middle,
+                sizes.resolution,
+            )
+        )
+        self.encoder.latent_avg.copy_(generator.latent_avg.cpu().expand_as(self.encoder.latent_avg))
+        self.place(self.encoder)
+        self.critic = LatentCritic(sizes.style_dim).to(self.device)
+        self.networks = {"encoder": self.encoder, "critic": self.critic}
+        self.average("encoder")
+        critic = torch.optim.Adam(self.critic.parameters(), config.critic_lr)
+        self.optimizers = {"encoder": self.adam(self.encoder.parameters(), config.optim), "critic": critic}
+        # The scale of W decides what a distance between codes means; errors are counted in its variance.
+        self.variance = self.codes(4096).var(0).mean()
+        self.extra = {"pool": torch.zeros(config.pool, sizes.style_dim, device=self.device)}
+
+    @torch.no_grad()
+    def codes(self, count: int) -> Tensor:
+        """Codes [count, D] of random z."""
+        z = torch.randn(count, self.generator.config.style_dim, device=self.device)
+        return self.generator.mapping(z)
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        count = round(self.config.generated * self.run.batch)
+        w = self.codes(count)
+        picture = self.bank.batch(self.bank.draw(self.run.batch - count), self.config.data.flip)
+        return self.update(picture, w, step)
+
+    def update(self, picture: Tensor, w: Tensor, step: int) -> dict[str, Tensor]:
+        """One step on real pictures [N, 3, R, R] and on pictures drawn from codes w [M, D]."""
+        config, rows = self.config, self.generator.config.latent_rows
+        opened = rows_open(step, config.progressive_from, config.progressive_every, rows)
+        self.encoder.train()
+        with torch.no_grad(), self.autocast():
+            drawn = self.generator.synthesis(w[:, None].expand(-1, rows, -1)).float().clamp(-1, 1)
+        target = torch.cat([picture, drawn])
+        with self.autocast():
+            code = self.encoder(target, opened).float()
+            output = self.generator.synthesis(code).float()
+        terms = self.terms(target, output, code, w, opened)
+        weights = {
+            "l2": config.l2,
+            "perceptual": config.perceptual,
+            "id": config.id,
+            "code": config.code,
+            "offsets": config.deltas,
+            "fooling": config.critic,
+        }
+        loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        self.optimizers["encoder"].zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizers["encoder"].step()
+        result = {"loss": loss, **terms}
+        if config.critic > 0:
+            result |= self.update_critic(code.detach()[:, :opened], step)
+        return result
+
+    def terms(self, target: Tensor, output: Tensor, code: Tensor, w: Tensor, opened: int) -> dict[str, Tensor]:
+        """The unweighted terms. target, output [N + M, 3, R, R]; code [N + M, L, D]; w [M, D] of the last M."""
+        config = self.config
+        terms = {"l2": F.mse_loss(output, target), "offsets": offset_norms(code, opened)}
+        with self.autocast():
+            if self.perceptual is not None and config.perceptual > 0:
+                terms["perceptual"] = self.perceptual(target, output).float().mean()
+            if self.embedder is not None and config.id > 0:
+                terms["id"] = identity_loss(self.embedder, target, output)
+        if len(w):
+            terms["code"] = (code[len(code) - len(w) :] - w[:, None]).square().mean() / self.variance
+        if config.critic > 0:
+            self.critic.requires_grad_(False)
+            terms["fooling"] = fooling_loss(self.critic(code[:, :opened].flatten(0, 1)))
+            self.critic.requires_grad_(True)
+        return terms
+
+    def update_critic(self, code: Tensor, step: int) -> dict[str, Tensor]:
+        """One step of the latent discriminator on the encoder's codes [B, opened rows, D], through the pool."""
+        config, optimizer = self.config, self.optimizers["critic"]
+        row = torch.randint(code.shape[1], (len(code),), device=self.device)
+        fake = self._through_pool(code[torch.arange(len(code), device=self.device), row], step * len(code))
+        real = self.codes(len(fake))
+        loss = critic_loss(self.critic(real), self.critic(fake))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if step % config.critic_r1_every == 0:
+            penalty = config.critic_r1 / 2 * config.critic_r1_every * r1_penalty(self.critic, real)
+            optimizer.zero_grad(set_to_none=True)
+            penalty.backward()
+            optimizer.step()
+        return {"critic": loss.detach()}
+
+    def _through_pool(self, fresh: Tensor, seen: int) -> Tensor:
+        """Half of the codes are exchanged for older ones, as e4e's pool does: the discriminator must not forget.
+
+        seen: codes that have come before; the first of them fill the pool.
+        """
+        pool, size = self.extra["pool"], self.config.pool
+        if size == 0:
+            return fresh
+        if seen < size:
+            room = min(size - seen, len(fresh))
+            pool[seen : seen + room] = fresh[:room]
+            return fresh
+        count = min(size, len(fresh) // 2)
+        place = torch.randperm(size, device=fresh.device)[:count]
+        older = pool[place].clone()
+        pool[place] = fresh[:count]
+        return torch.cat([older, fresh[count:]])
+
+    @torch.no_grad()
+    def reconstructions(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(code [B, L, D], picture [B, 3, R, R] clamped) of pictures, by the encoder whose results count."""
+        code = self.shown("encoder")(pictures)
+        return code, self.generator.synthesis(code).clamp(-1, 1)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """L2, PSNR (dB), perceptual distance and identity on unseen pictures, and the error of known codes."""
+        config, data = self.config, self.config.data
+        unseen = self.bank
+        if data.source == "portraits":
+            recipe = Recipe("split", data.resolution, min(data.chunk, config.evaluate), split="validation")
+            unseen = open_bank(data, recipe, config.evaluate, self.device)
+        sums: dict[str, float] = {}
+        count = min(len(unseen), config.evaluate)
+        for index in torch.arange(count, device=self.device).split(32):
+            target = unseen.batch(index)
+            _, output = self.reconstructions(target)
+            error = (output - target).square().flatten(1).mean(1)
+            found = {"l2": error, "psnr": 10 * torch.log10(4 / error)}
+            if self.perceptual is not None:
+                found["perceptual"] = self.perceptual(target, output)
+            if self.embedder is not None:
+                found["id"] = identity_similarity(self.embedder, target, output)
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0.0) + float(value.sum())
+        w = self.codes(64)
+        rows = self.generator.config.latent_rows
+        code, _ = self.reconstructions(self.generator.synthesis(w[:, None].expand(-1, rows, -1)).clamp(-1, 1))
+        error = (code - w[:, None]).square().mean() / self.variance
+        return {**{name: total / count for name, total in sums.items()}, "known_code_error": float(error)}
+
+    def picture(self) -> Tensor:
+        """Rows of real pictures, each with the row of their reconstructions below it."""
+        target = self.bank.batch(torch.arange(min(16, len(self.bank)), device=self.device))
+        _, output = self.reconstructions(target)
+        columns = min(8, len(target))
+        pairs = zip(target.split(columns), output.split(columns), strict=True)
+        return grid(torch.cat([part for pair in pairs for part in pair]), columns)
+
+    def export(self, folder: Path) -> list[Path]:
+        path = folder / "encoder.safetensors"
+        target = self.bank.batch(torch.arange(min(8, len(self.bank)), device=self.device))
+        network = self.shown("encoder")
+        export(
+            path, {"encoder": network}, lambda n: self.generator.synthesis(n["encoder"](target)), {"stage": self.name}
+        )
+        return [path]
