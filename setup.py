@@ -22,6 +22,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["sdic", "sdic.*"]),
+    data_files=[("share/sdic/editings", ["editings/manifest.yaml"])],
     install_requires=[line for line in REQUIREMENTS if line not in train],
     extras_require={
         "train": train,

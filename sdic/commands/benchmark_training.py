@@ -1,4 +1,4 @@
-"""Timing of a training step at full size: the trainer's against the straightforward loop, with the share of each measure.
+"""Timing of a full-size training step: the trainer's against the straightforward loop, and each measure's share.
 
 Both sides compute the same loss on the same batch (random weights, the networks of the paper: LPIPS and ArcFace with
 random weights too, which costs what trained ones cost) and the gradients of DIPN and DICN.
@@ -76,8 +76,9 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     numbers["share_fast_operations"] = (reference - fast) / (reference - both)
     numbers["share_cache"] = (fast - both) / (reference - both)
     print(
-        f"{reference / both:.2f} times the images per second; of the time saved, {numbers['share_fast_operations']:.0%} by "
-        f"fast operations and skipped gradients, {numbers['share_cache']:.0%} by the cache"
+        f"{reference / both:.2f} times the images per second; of the time saved, "
+        f"{numbers['share_fast_operations']:.0%} by fast operations and skipped gradients, "
+        f"{numbers['share_cache']:.0%} by the cache"
     )
     if device.type == "cuda":
         print(f"the authors' log: {AUTHORS_SECONDS} s a step at batch 2 on their GPU")

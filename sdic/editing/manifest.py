@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sdic.types import Kind
 
 ENVIRONMENT = "SDIC_EDITINGS"
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+INSTALLED = Path(sys.prefix) / "share" / "sdic" / "editings"
 MANIFEST = "manifest.yaml"
 
 
@@ -39,9 +41,12 @@ class DirectionCard:
 
 
 def search_folders() -> list[Path]:
-    """Where manifests and direction files are looked for: $SDIC_EDITINGS, ./editings, the repository's editings/."""
+    """Where manifests and direction files are looked for: $SDIC_EDITINGS, ./editings, the repository's editings/, and
+    where `pip install` puts the latter (if it is there)."""
     named = os.environ.get(ENVIRONMENT)
     folders = [*([Path(named)] if named else []), Path("editings").absolute(), REPOSITORY / "editings"]
+    if INSTALLED.is_dir():
+        folders.append(INSTALLED)
     return list(dict.fromkeys(folders))
 
 
