@@ -12,7 +12,7 @@ import torch
 from training_processes import DEBUG, REPOSITORY, SMALL
 
 import sdic
-from sdic.data.dataset import PictureDataset, collate
+from sdic.data.dataset import Batch, PictureDataset, collate
 from sdic.data.synthetic import SyntheticSource
 from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.training.distributed import World
@@ -180,6 +180,25 @@ def test_weights_say_beside_which_networks_they_were_trained(tmp_path, small_con
     monkeypatch.setattr("sdic.loading.fingerprint", lambda network: "0" * 64)
     with pytest.raises(CheckpointError, match="was trained beside the generator"):
         sdic.load(folder, "cpu")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_gradients_read_no_stray_memory(tmp_path, small_config, precision):
+    """The same step gives the same gradient whatever lies about in memory (see sdic/training/volumes.py)."""
+    config = small_config(f"run.dir={tmp_path / 'run'}", f"precision={precision}")
+    trainer = Trainer(config, ALONE)
+    stack, network = trainer.stack, trainer.stack.compensator.eval()
+    photo = torch.tanh(torch.randn(2, 3, *stack.geometry.input_size))
+    gradients = []
+    for _ in range(6):
+        litter = [
+            torch.full((size,), float("inf")) for size in (500, 4096, 20_000, 200_000, 1_000_000) for _ in range(8)
+        ]
+        del litter
+        terms = training_step(stack, network, trainer.loss, Batch(photo, ["a", "b"]), precision=precision)
+        gradients.append(torch.autograd.grad(terms["loss"], list(network.parameters())))
+    for again in gradients[1:]:
+        assert all(torch.equal(got, expected) for got, expected in zip(again, gradients[0], strict=True))
 
 
 @pytest.mark.parametrize("precision", ["bf16"])
