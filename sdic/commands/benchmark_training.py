@@ -6,7 +6,6 @@ random weights too, which costs what trained ones cost) and the gradients of DIP
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -99,4 +98,4 @@ def _best(
             best = min(best, time.perf_counter() - begin)
         for parameter in [*parameters, *generator.parameters()]:
             parameter.grad = None
-    return copy.copy(terms), best
+    return terms, best

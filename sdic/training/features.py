@@ -12,6 +12,7 @@ from torch import nn
 from sdic import zoo
 from sdic.checkpoints import Bundle, read_bundle
 from sdic.errors import CheckpointError
+from sdic.loading import read_frozen
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.losses.perceptual import BACKBONE, BACKBONE_SOURCE, LPIPS, pretrained_lpips, random_lpips
 from sdic.training.config import TrainConfig
@@ -68,9 +69,8 @@ def _pretrained_lpips() -> LPIPS:
 
 def _embedder(name: str) -> nn.Module:
     if name in ROLES:
-        card = zoo.MODELS[name]
         try:
-            bundle = read_bundle(zoo.need_file(card.files[0], name), card.files[0].sha256)
+            bundle = read_frozen(name)  # checks the file's recorded hash as well
         except CheckpointError as error:
             raise CheckpointError(
                 f"{error} To train without it: loss.id=0 loss.id_network=none and validation.metrics without id"
