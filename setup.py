@@ -12,6 +12,17 @@ REQUIREMENTS = [
 ]
 TRAINING = ("lpips", "ranger21", "pytorch-optimizer", "tensorboard", "torchmetrics", "scikit-learn")
 train = [line for line in REQUIREMENTS if line.startswith(TRAINING)]
+# What is found beside the code in a clone, and in share/sdic of an installed copy. Other people's files stay out.
+SHARED = (
+    "editings/manifest.yaml",
+    "editings/*/*.safetensors",
+    "pretrained/portraits/*.safetensors",
+    "pretrained/portraits/*.sha256",
+    "pretrained/portraits/examples/*",
+)
+shared: dict[str, list[str]] = {}
+for path in (path.relative_to(HERE) for pattern in SHARED for path in sorted(HERE.glob(pattern))):
+    shared.setdefault(f"share/sdic/{path.parent.as_posix()}", []).append(path.as_posix())
 
 setup(
     name="sdic",
@@ -22,7 +33,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["sdic", "sdic.*"]),
-    data_files=[("share/sdic/editings", ["editings/manifest.yaml"])],
+    data_files=list(shared.items()),
     install_requires=[line for line in REQUIREMENTS if line not in train],
     extras_require={
         "train": train,

@@ -23,7 +23,7 @@ COMMANDS = {
     "convert": "turn a weight file of any known layout into safetensors",
     "train": "train SDIC on a folder of pictures",
     "pretrain": "train generator, e4e and the networks of losses, for portraits or your own pictures",
-    "evaluate": "measure methods on a folder of pictures, as in the paper's tables",
+    "evaluate": "measure how well methods invert and edit, in tables, a sheet and a report",
 }
 """name -> help. Each is a module `sdic.commands.NAME` with add_arguments(parser) and run(args) -> exit code."""
 

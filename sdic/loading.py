@@ -55,27 +55,25 @@ def load(
 def _from_card(card: zoo.ModelCard, options: dict[str, Any]) -> Inverter:
     if card.method is None:
         raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
-    geometry = zoo.DOMAINS[card.domain]
+    return _assembled(card.method, _of_card(card), card.name, card.options, options)
+
+
+def _of_card(card: zoo.ModelCard) -> Bundle:
+    """The networks of a model, from its seed or all its files. Hashes of files are checked, or recorded at the first
+    reading, and files that were trained beside each other must be together."""
+    bundle = Bundle({})
     if card.seed is not None:
         from sdic.tiny import tiny_bundle
 
         bundle = tiny_bundle(card.seed)
         bundle.source["sha256"] = f"seed {card.seed}"
-        if card.domain == "tiny":
-            options = {"layer": 3, **options} if card.method == "sdic" else options
-    else:
-        bundle = _read_files(card)
-    return _named(build_inverter(card.method, bundle, geometry, **{**card.options, **options}), card.name, bundle)
-
-
-def _read_files(card: zoo.ModelCard) -> Bundle:
-    """The networks of all files of a model; their hashes are checked, or recorded at the first reading."""
-    bundle = Bundle({})
     for wanted in card.files:
         path = zoo.need_file(wanted, card.name)
         part = read_bundle(path, zoo.known_sha256(wanted, path))
         zoo.remember_sha256(path, part.source["sha256"])
         bundle = bundle.merge(part)
+    bundle.source["domain"] = card.domain
+    _check_partners(bundle, f"model {card.name!r}")
     return bundle
 
 
@@ -83,7 +81,6 @@ def _from_file(path: Path, options: dict[str, Any]) -> Inverter:
     """The most that a file's networks allow: SDIC if it holds DIPN and DICN, else e4e."""
     bundle = read_bundle(path)
     if "frozen" in bundle.source and "generator" not in bundle.networks:  # what a training run exports
-        options = {"layer": int(bundle.source["layer"]), **options}
         bundle = _with_frozen(bundle, path)
     able = [name for name, (kind, _) in METHODS.items() if set(kind.roles) <= set(bundle.networks)]
     if not able:
@@ -92,7 +89,18 @@ def _from_file(path: Path, options: dict[str, Any]) -> Inverter:
             + "; ".join(f"{name} needs {', '.join(kind.roles)}" for name, (kind, _) in METHODS.items())
         )
     method = max(able, key=lambda name: len(METHODS[name][0].roles))
-    return _named(build_inverter(method, bundle, geometry_of(bundle), **options), path.stem, bundle)
+    return _assembled(method, bundle, path.stem, {}, options)
+
+
+def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any], options: dict[str, Any]) -> Inverter:
+    """The inverter of a bundle. DICN compensates the layer that its file says, or `defaults`; `options` go first."""
+    if "layer" in bundle.source and "dicn" in METHODS[method][0].roles:
+        defaults = {**defaults, "layer": int(bundle.source["layer"])}
+    inverter = build_inverter(method, bundle, geometry_of(bundle), **{**defaults, **options})
+    inverter.name = name
+    inverter.domain = bundle.source.get("domain")
+    inverter.weights_sha256 = bundle.source.get("sha256", "")  # type: ignore[assignment]
+    return inverter
 
 
 def read_frozen(name: str, generator: str = "") -> Bundle:
@@ -105,13 +113,8 @@ def read_frozen(name: str, generator: str = "") -> Bundle:
 
 
 def _networks_of(name: str) -> Bundle:
-    card = zoo.MODELS.get(name)
-    if card is not None and card.seed is not None:
-        from sdic.tiny import tiny_bundle
-
-        return tiny_bundle(card.seed)
-    if card is not None:
-        return _read_files(card)
+    if name in zoo.MODELS:
+        return _of_card(zoo.MODELS[name])
     if Path(name).is_file():
         return read_bundle(name)
     raise CheckpointError(
@@ -121,17 +124,33 @@ def _networks_of(name: str) -> Bundle:
 
 
 def _with_frozen(trained: Bundle, path: Path) -> Bundle:
-    """DIPN and DICN of a training run, with the generator and e4e that they were trained beside."""
-    frozen = read_frozen(trained.source["frozen"], trained.source.get("frozen_generator", ""))
+    """DIPN and DICN of a training run, with the generator and e4e that they were trained beside.
+
+    Those are a model, or files: beside `path` if they are there (so that a folder can be moved), else as they are
+    named.
+    """
+    names = [trained.source["frozen"], trained.source.get("frozen_generator", "")]
+    beside = [path.parent / name for name in names]
+    frozen = read_frozen(*(str(b) if b.is_file() else name for name, b in zip(names, beside, strict=True)))
     networks = {role: frozen.need(role, str(path)) for role in ("generator", "encoder")}
-    for role, network in networks.items():
-        expected, found = trained.source[f"{role}_sha256"], fingerprint(network)
+    domain = {"domain": frozen.source["domain"]} if "domain" in frozen.source else {}
+    bundle = Bundle({**networks, **trained.networks}, {**domain, **trained.source})
+    _check_partners(bundle, str(path))
+    return bundle
+
+
+def _check_partners(bundle: Bundle, what: str) -> None:
+    """CheckpointError where DIPN and DICN were trained beside another generator or e4e than the bundle's."""
+    for role in ("generator", "encoder"):
+        expected = bundle.source.get(f"{role}_sha256")
+        if expected is None or role not in bundle.networks:
+            continue
+        found = fingerprint(bundle.networks[role])
         if found != expected:
             raise CheckpointError(
-                f"{path} was trained beside the {role} {expected[:16]}..., but {trained.source['frozen']} has "
-                f"{found[:16]}..."
+                f"{what}: its DIPN and DICN were trained beside the {role} {expected[:16]}..., but the {role} here is "
+                f"{found[:16]}...; put the files of one training together, or train SDIC again beside this {role}"
             )
-    return Bundle({**networks, **trained.networks}, trained.source)
 
 
 def weights_of_run(folder: Path) -> Path:
@@ -146,17 +165,15 @@ def weights_of_run(folder: Path) -> Path:
 
 
 def geometry_of(bundle: Bundle) -> Geometry:
-    """The picture sizes that the networks of a bundle are for: those of the domain of the same output size."""
+    """The picture sizes that the networks of a bundle are for.
+
+    Those of the domain that the file names, or, where it names none, of the first one with the generator's output size;
+    squares of at most 256 px for a domain of somebody's own, and for a size that is not its domain's usual one.
+    """
     generator: Any = bundle.need("generator", "a model")
-    resolution = generator.config.resolution
-    for geometry in zoo.DOMAINS.values():
-        if geometry.resolution == resolution:
+    resolution, named = generator.config.resolution, bundle.source.get("domain")
+    for name, geometry in zoo.DOMAINS.items():
+        if geometry.resolution == resolution and named in (None, name):
             return geometry
     size = min(256, resolution)
     return Geometry(resolution, (size, size))
-
-
-def _named(inverter: Inverter, name: str, bundle: Bundle) -> Inverter:
-    inverter.name = name
-    inverter.weights_sha256 = bundle.source.get("sha256", "")  # type: ignore[assignment]
-    return inverter

@@ -36,9 +36,10 @@ def open_model(name_or_path: str | os.PathLike[str], device: str = "auto", **opt
 
 
 def domain_of(inverter: Inverter) -> str | None:
-    """The domain ("face", ...) whose directions fit a model: its card's, or the one of the same picture sizes."""
-    if inverter.name in zoo.MODELS:
-        return zoo.MODELS[inverter.name].domain
+    """The domain ("face", ...) whose directions fit a model: its own, or where its files name none, the first of the
+    same picture sizes."""
+    if inverter.domain is not None:
+        return inverter.domain
     return next((name for name, geometry in zoo.DOMAINS.items() if geometry == inverter.geometry), None)
 
 

@@ -42,4 +42,4 @@ def tiny_bundle(seed: int = 0, preset: Preset = "released", resolution: int = RE
     networks: dict[str, nn.Module] = {"generator": generator, "encoder": encoder, "dipn": dipn, "dicn": dicn}
     for network in networks.values():
         network.eval().requires_grad_(False)
-    return Bundle(networks, {"file": f"tiny stack from seed {seed}"})
+    return Bundle(networks, {"file": f"tiny stack from seed {seed}", "layer": str(layer)})

@@ -1,12 +1,14 @@
 """The models that sdic knows by name: what they are, which files they need, where those come from.
 
-Nothing is downloaded silently: a missing file's error says where to get it and what to run.
+Nothing is downloaded silently: a missing file's error says where to get it and what to run. The models of the domain
+"portraits" are this project's own and come with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from sdic.types import Geometry
 from sdic.utils.files import write_atomic
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"
 ENVIRONMENT = "SDIC_PRETRAINED"
 DRIVE = "https://drive.google.com/file/d/{}/view"
 
@@ -23,25 +26,29 @@ DOMAINS: dict[str, Geometry] = {
     "face": Geometry(1024, (256, 256)),
     "car": Geometry(512, (192, 256), (64, 448, 0, 512)),
     "tiny": Geometry(64, (64, 64)),
+    "portraits": Geometry(64, (64, 64)),
 }
-"""Picture sizes of each domain."""
+"""Picture sizes of each domain. Where two have the same, a file that names no domain is taken to be of the first."""
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """name: below the pretrained folder. source: address or how it is made. licence. sha256: None until known."""
+    """name: below the pretrained folder. source: where it comes from. licence. sha256: None until known. made_by: the
+    command that makes it, where one of ours does."""
 
     name: str
     source: str
     licence: str
     sha256: str | None = None
+    made_by: str = ""
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """method: a name in the methods' registry, or None for a network that only losses and metrics use.
     files: any of the alternatives in `files` gives the whole model. paper: numbers as published (Table 1 unless said).
-    options: passed to the method. seed: built from a seed, not from files."""
+    options: passed to the method; the layer that a file names goes before one that is named here. seed: built from a
+    seed, not from files."""
 
     name: str
     domain: str
@@ -59,6 +66,12 @@ _SDIC_CAR = WeightFile("sdic_cars.pt", DRIVE.format("1_Dfu06wuRqgFLXnc98HJv8QuBi
 _E4E_FACE = WeightFile(
     "e4e_ffhq_encode.pt", "https://github.com/omertov/encoder4editing (model list in its README)", "MIT"
 )
+
+
+def _portraits(*names: str) -> tuple[WeightFile, ...]:
+    made = "sdic pretrain all"
+    return tuple(WeightFile(f"portraits/{n}.safetensors", "this repository", "MIT", made_by=made) for n in names)
+
 
 MODELS: dict[str, ModelCard] = {
     card.name: card
@@ -148,6 +161,35 @@ MODELS: dict[str, ModelCard] = {
             seed=0,
         ),
         ModelCard("tiny-e4e", "tiny", "e4e", "the e4e part of the untrained 64 px stack", seed=0),
+        ModelCard(
+            "portraits",
+            "portraits",
+            "sdic",
+            "SDIC on the rendered portraits of this project, trained here",
+            _portraits("generator", "encoder", "sdic"),
+            options={"layer": 3},  # 16x16, a quarter of 64 px
+        ),
+        ModelCard(
+            "portraits-e4e",
+            "portraits",
+            "e4e",
+            "the e4e that SDIC on portraits starts from",
+            _portraits("generator", "encoder"),
+        ),
+        ModelCard(
+            "portraits-attributes",
+            "portraits",
+            None,
+            "yaw, smile and age of a portrait, and the perceptual distance of the domain",
+            _portraits("attributes"),
+        ),
+        ModelCard(
+            "portraits-identity",
+            "portraits",
+            None,
+            "the identity network of portraits: loss and metric",
+            _portraits("identity"),
+        ),
     )
 }
 """Every model by name."""
@@ -164,13 +206,16 @@ def known_sha256(wanted: WeightFile, path: Path) -> str | None:
     """The hash that a file must have: the list's own, or the one that was recorded when it was first read here."""
     note = _note(path)
     if wanted.sha256 is not None or not note.is_file():
-        return wanted.sha256 if path.name == wanted.name else None
+        return wanted.sha256 if path.name == Path(wanted.name).name else None
     return note.read_text().split()[0]
 
 
-def remember_sha256(path: Path, digest: str) -> None:
-    """Record a file's hash beside it, so that a later change is noticed; a folder that cannot be written to is left."""
-    if not _note(path).exists():
+def remember_sha256(path: Path, digest: str, replace: bool = False) -> None:
+    """Record a file's hash beside it, so that a later change is noticed; a folder that cannot be written to is left.
+
+    replace: whoever has just written the file takes the place of an older record.
+    """
+    if replace or not _note(path).exists():
         with contextlib.suppress(OSError):
             write_atomic(_note(path), f"{digest}  {path.name}\n")
 
@@ -180,10 +225,33 @@ def _note(path: Path) -> Path:
 
 
 def search_folders() -> list[Path]:
-    """Where weight files are looked for, in order: $SDIC_PRETRAINED, ./pretrained, the repository's pretrained/."""
+    """Where weight files are looked for, in order: $SDIC_PRETRAINED, ./pretrained, the repository's pretrained/, and
+    where `pip install` puts the latter (if it is there)."""
     named = os.environ.get(ENVIRONMENT)
-    folders = [Path(named)] if named else []
-    return [*folders, Path("pretrained").absolute(), REPOSITORY / "pretrained"]
+    folders = [*([Path(named)] if named else []), Path("pretrained").absolute(), REPOSITORY / "pretrained"]
+    return [*folders, INSTALLED] if INSTALLED.is_dir() else folders
+
+
+def examples_folder() -> Path | None:
+    """The bundled photos: portraits whose parameters are known (labels.csv). None where this copy has none."""
+    return next((path for folder in search_folders() if (path := folder / "portraits" / "examples").is_dir()), None)
+
+
+def examples_meant(word: str) -> Path | None:
+    """The bundled photos where `word` means them: it is "examples", and nothing where the user stands is called so.
+
+    None for every other word; CheckpointError where they are meant and this copy has none.
+    """
+    if word != "examples" or os.path.lexists(word):
+        return None
+    found = examples_folder()
+    if found is None:
+        looked = ", ".join(dict.fromkeys(str(folder / "portraits") for folder in search_folders()))
+        raise CheckpointError(
+            f"{Path(word).absolute()}: no such file or folder, and no examples came with this copy of sdic "
+            f"(looked in {looked})"
+        )
+    return found
 
 
 def find_file(wanted: WeightFile) -> Path | None:
@@ -201,9 +269,14 @@ def need_file(wanted: WeightFile, model: str) -> Path:
     if found is not None:
         return found
     looked = ", ".join(dict.fromkeys(str(folder) for folder in search_folders()))
+    converted = Path(wanted.name).with_suffix(".safetensors").name
+    remedy = (
+        f"Make it: {wanted.made_by}, or set {ENVIRONMENT} to the folder that holds {wanted.name}"
+        if wanted.made_by
+        else "Put it there under this name, or say where it is: sdic convert FILE --out "
+        f"pretrained/{converted}, or set {ENVIRONMENT} to its folder"
+    )
     raise CheckpointError(
         f"model {model!r} needs the file {wanted.name}, looked for in {looked}. It comes from {wanted.source} "
-        f"(licence: {wanted.licence}). Put it there under this name, or say where it is: sdic convert FILE --out "
-        f"pretrained/{Path(wanted.name).with_suffix('.safetensors').name}, or set {ENVIRONMENT} to its folder. "
-        "`sdic models` lists every model and what is here."
+        f"(licence: {wanted.licence}). {remedy}. `sdic models` lists every model and what is here."
     )

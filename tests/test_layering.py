@@ -25,8 +25,12 @@ ALLOWED = {
     "zoo": {"networks", "checkpoints", *LEAVES},
     "methods": {"networks", "checkpoints", "zoo", *LEAVES},
     "loading": {"methods", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
+    "feature_networks": {"loading", "losses", "networks", "zoo", *LEAVES},
     "editing": {"networks", "checkpoints", *LEAVES},
-    "evaluation": {"methods", "editing", "losses", "data", "zoo", "checkpoints", "loading", "networks", *LEAVES},
+    "evaluation": {
+        *("methods", "editing", "losses", "data", "zoo", "checkpoints", "loading", "networks", "feature_networks"),
+        *LEAVES,
+    },
 }
 """What a part may import. Parts that are not named here (the trainer, the runner, the commands) may import anything
 below them; nothing below may import those."""

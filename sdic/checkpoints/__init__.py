@@ -2,7 +2,16 @@
 
 from sdic.checkpoints.bundle import Bundle
 from sdic.checkpoints.foreign import FORMATS, detect_format, read_foreign
-from sdic.checkpoints.native import read_native, write_native
+from sdic.checkpoints.native import copy_native, read_native, write_native
 from sdic.checkpoints.reading import read_bundle
 
-__all__ = ["FORMATS", "Bundle", "detect_format", "read_bundle", "read_foreign", "read_native", "write_native"]
+__all__ = [
+    "FORMATS",
+    "Bundle",
+    "copy_native",
+    "detect_format",
+    "read_bundle",
+    "read_foreign",
+    "read_native",
+    "write_native",
+]

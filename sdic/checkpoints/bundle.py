@@ -82,16 +82,16 @@ class Bundle:
         return self.networks[role]
 
     def merge(self, other: Bundle) -> Bundle:
-        """Both bundles' networks; a role in both is an error."""
+        """Both bundles' networks; a role in both is an error. Where their sources differ, both are told."""
         twice = sorted(set(self.networks) & set(other.networks))
         if twice:
             raise CheckpointError(
                 f"{self.source.get('file')} and {other.source.get('file')} both hold {', '.join(twice)}"
             )
-        source = {
-            name: f"{self.source.get(name, '')} + {other.source.get(name, '')}" if name in self.source else value
-            for name, value in {**self.source, **other.source}.items()
-        }
+        source = {**self.source, **other.source}
+        for name in set(self.source) & set(other.source):
+            if self.source[name] != other.source[name]:
+                source[name] = f"{self.source[name]} + {other.source[name]}"
         return Bundle({**self.networks, **other.networks}, source, {**self.dropped, **other.dropped})
 
 

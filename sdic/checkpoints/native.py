@@ -1,7 +1,8 @@
 """Our own weight files: safetensors, every tensor named `role.parameter`, and a header of JSON texts.
 
 Header: format "sdic.networks", `networks` {role: config}, and where the weights came from (`file`, `sha256`, `layout`,
-and whatever the writer adds, such as the training run).
+and whatever the writer adds, such as the training run). `domain` in it decides which directions and picture sizes are
+meant, `layer` where DICN compensates.
 """
 
 from __future__ import annotations
@@ -45,6 +46,20 @@ def write_native(
     size = int.from_bytes(blob[:8], "little")
     with atomic_file(path) as handle:
         handle.write(_in_order(blob[8 : 8 + size]))
+        handle.write(memoryview(blob)[8 + size :])
+
+
+def copy_native(path: str | os.PathLike[str], target: str | os.PathLike[str], source: Mapping[str, str]) -> None:
+    """Copy a file that `write_native` wrote: the same tensors, byte for byte, with `source` put into its header's."""
+    blob = Path(path).read_bytes()
+    size = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + size])
+    about = header.get("__metadata__", {})
+    if about.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: holds no sdic networks (its header says format={about.get('format')!r})")
+    about["source"] = json.dumps({**json.loads(about.get("source", "{}")), **source})
+    with atomic_file(target) as handle:
+        handle.write(_in_order(json.dumps(header).encode()))
         handle.write(memoryview(blob)[8 + size :])
 
 

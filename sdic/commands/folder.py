@@ -17,12 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
         "inputs",
         nargs="*",
         metavar="PHOTOS",
-        help=f"{photos},\nfolders of them (searched through), or `examples` for the bundled ones;\n"
-        "a word key=value sets anything of sdic/runner/settings.py",
+        help=f"{photos},\nfolders of them (searched through), or `examples`: the bundled portraits, unless there is\n"
+        "something of that name here; a word key=value sets anything of sdic/runner/settings.py",
     )
     parser.add_argument("--out", metavar="DIR", help="where everything goes; run again to go on or to add edits")
     parser.add_argument(
-        "--model", metavar="NAME", help="a name that `sdic models` lists, a weight file, or a training run's folder"
+        "--model",
+        metavar="NAME",
+        help="a name that `sdic models` lists, a weight file, or a training run's folder;\n"
+        "for `examples` it is portraits if left out",
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file with the same settings; options go before it")
     parser.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1 or mps")

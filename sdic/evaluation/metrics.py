@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.errors import SdicError, UnknownNameError
+from sdic.types import Geometry
 
 PEAK = 2.0
 
@@ -62,6 +64,11 @@ def lpips(photo: Tensor, output: Tensor, networks: Networks) -> Tensor:
 def identity(photo: Tensor, output: Tensor, networks: Networks) -> Tensor:
     """Cosine of the embeddings."""
     return (networks.embedder.embed(photo) * networks.embedder.embed(output)).sum(1)
+
+
+def seen(image: Tensor, geometry: Geometry) -> Tensor:
+    """An output [B, 3, R, R] as metrics look at it: clamped, the photo's part, averaged down to [B, 3, H, W]."""
+    return F.adaptive_avg_pool2d(geometry.visible(image.clamp(-1, 1)), geometry.input_size)
 
 
 METRICS: dict[str, Metric] = {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sdic.losses.editing import EditForm, edit_loss
 from sdic.losses.identity import Embedder, identity_loss
-from sdic.losses.perceptual import LPIPS
+from sdic.losses.perceptual import PerceptualDistance
 from sdic.losses.reconstruction import L2Form, l2_loss
 
 
@@ -23,12 +23,15 @@ class LossWeights:
 
 
 class JointLoss(nn.Module):
-    """L = l2 L2 + lpips LPIPS + id L_ID + edit L_edit. The networks are frozen; each is needed only with a weight."""
+    """L = l2 L2 + lpips LPIPS + id L_ID + edit L_edit. The networks are frozen; each is needed only with a weight.
+
+    lpips: LPIPS, or another perceptual distance in its place; the term is called by its name.
+    """
 
     def __init__(
         self,
         weights: LossWeights,
-        lpips: LPIPS | None = None,
+        lpips: PerceptualDistance | None = None,
         embedder: Embedder | None = None,
         l2_form: L2Form = "mse",
         edit_form: EditForm = "paper",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,15 @@ BACKBONE = "alexnet-owt-7be5be79.pth"
 BACKBONE_SHA256 = "7be5be79"  # torchvision puts the first digits of the hash into the name
 BACKBONE_SOURCE = "https://download.pytorch.org/models/" + BACKBONE
 SMALLEST = 32  # px; below, AlexNet's last layer has no pixels left
+
+
+class PerceptualDistance(Protocol):
+    """Anything that compares pictures [B, 3, H, W] pair by pair: [B], 0 for equal ones. name: what tables call it."""
+
+    name: str
+
+    def __call__(self, photo: Tensor, output: Tensor) -> Tensor:
+        """(photo, output) -> [B]."""
 
 
 class LPIPS(nn.Module):

@@ -49,6 +49,7 @@ class Inverter(ABC, nn.Module):
         self.precision: Precision = "fp32"
         self.noise: Noise = "fixed"
         self.name = self.method
+        self.domain: str | None = None  # as the model's card or its files say; None where they do not
         self._fingerprint: str | None = None
 
     # What people call ------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from sdic.networks.dipn import DiscrepancyHourglass
 from sdic.networks.irse import IRBlock, IRBody
 from sdic.networks.layers import ConvNormAct
 from sdic.ops import winograd
+from sdic.ops.volume_conv import interleave_phases, phase_weight
 
 STRIP_BYTES = 4 << 20
 
@@ -191,27 +192,13 @@ def _conv3d(x: Tensor, conv: nn.Conv3d) -> Tensor:
 class PhasedUpsampling(nn.Module):
     """A transposed convolution 4x4x4 of stride 2 to one channel, as one 3x3x3 convolution to its eight phases.
 
-    [B, C, N, H, W] -> [B, 1, 2N, 2H, 2W]. Along one axis, output 2i reads inputs i-1 and i with taps 3 and 1, output
-    2i+1
-    reads i and i+1 with taps 2 and 0.
+    [B, C, N, H, W] -> [B, 1, 2N, 2H, 2W].
     """
 
     def __init__(self, conv: nn.ConvTranspose3d):
         super().__init__()
-        source = conv.weight[:, 0]  # [C, 4, 4, 4]
-        taps = ((3, 1, None), (None, 2, 0))  # tap of the kernel for offsets -1, 0, +1, by phase
-        weight = source.new_zeros(8, source.shape[0], 3, 3, 3)
-        for phase in range(8):
-            axes = [taps[phase >> 2 & 1], taps[phase >> 1 & 1], taps[phase & 1]]
-            for offset in range(27):
-                i, j, k = offset // 9, offset // 3 % 3, offset % 3
-                a, b, c = axes[0][i], axes[1][j], axes[2][k]
-                if a is not None and b is not None and c is not None:
-                    weight[phase, :, i, j, k] = source[:, a, b, c]
-        self.weight = nn.Parameter(weight)
+        self.weight = nn.Parameter(phase_weight(conv.weight))
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.expand(8).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, _, depth, height, width = x.shape
-        phases = F.conv3d(x, self.weight, self.bias, padding=1).reshape(batch, 2, 2, 2, depth, height, width)
-        return phases.permute(0, 4, 1, 5, 2, 6, 3).reshape(batch, 1, 2 * depth, 2 * height, 2 * width)
+        return interleave_phases(F.conv3d(x, self.weight, self.bias, padding=1))

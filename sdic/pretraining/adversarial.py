@@ -194,10 +194,10 @@ class AdversarialStage(Stage):
         return torch.cat([compared(generator, self.bank), samples], 1) if self.bank.z is not None else samples
 
     def export(self, folder: Path) -> list[Path]:
-        generator = export_generator(folder / "generator.safetensors", self.shown("generator"), self.name)
+        generator = export_generator(folder / "generator.safetensors", self.shown("generator"), self.source)
         # Not shipped: what another run of this stage goes on from (model.start), where the state is too large to carry.
         both = {"generator": self.generator, "discriminator": self.critic}
         picture = self.bank.batch(torch.arange(min(4, len(self.bank)), device=self.device))
         path = folder / "handover.safetensors"
-        export(path, both, lambda n: n["discriminator"](picture), {"stage": self.name})
+        export(path, both, lambda n: n["discriminator"](picture), self.source)
         return [generator, path]

@@ -126,7 +126,5 @@ class AttributesStage(Stage):
         path = folder / "attributes.safetensors"
         pictures = self.unseen.batch(torch.arange(min(16, len(self.unseen)), device=self.device))
         networks = {"attribute_net": self.shown("attributes")}
-        export(
-            path, networks, lambda n: n["attribute_net"](pictures) / pictures.new_tensor(SPANS), {"stage": self.name}
-        )
+        export(path, networks, lambda n: n["attribute_net"](pictures) / pictures.new_tensor(SPANS), self.source)
         return [path]

@@ -9,25 +9,30 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdic import zoo
+from sdic.checkpoints import copy_native, read_bundle
 from sdic.config import load_config, to_yaml
 from sdic.data.portraits.write import write_split
-from sdic.errors import ConfigError, SdicError, UnknownNameError
+from sdic.errors import SdicError, UnknownNameError
 from sdic.pretraining.bank import OutOfTimeError
 from sdic.pretraining.config import DirectionsConfig
 from sdic.pretraining.directions import find_directions
+from sdic.pretraining.exporting import portable
 from sdic.pretraining.loop import train
 from sdic.pretraining.stages import build_stage
-from sdic.training.config import TrainConfig
+from sdic.training.config import ModelConfig, TrainConfig
+from sdic.training.state import list_states, step_of
 from sdic.training.trainer import train as train_sdic
-from sdic.utils.files import write_atomic
+from sdic.utils.files import sha256_of, write_atomic
 from sdic.utils.tensors import resolve_device
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 ORDER = ("pictures", "attributes", "identity", "generator-supervised", "generator", "encoder", "directions", "sdic")
+DOMAIN = "portraits"
 LIMIT_MIB = 40.0
 PICTURES = {"": (12_000, 500), "_64": (8_000, 300), "_debug": (8, 4)}  # for SDIC: training, validation
 SIZES = {"": 128, "_64": 64, "_debug": 32}
@@ -132,27 +137,26 @@ def _make(plan: Plan, name: str, minutes: float) -> bool:
     if not train(stage):
         return False
     if name != "generator-supervised":
-        ship(plan, name, plan.runs / name / "result", plan.runs / name / "log.txt")
+        source = {"domain": DOMAIN} if stage.config.data.source == DOMAIN else {}
+        ship(plan, name, plan.runs / name / "result", plan.runs / name / "log.txt", source)
     return True
 
 
-def ship(plan: Plan, name: str, result: Path, log: Path) -> None:
-    """Copy a stage's result to where it ships; the metrics come last, as they say that all is there."""
+def ship(plan: Plan, name: str, result: Path, log: Path, source: Mapping[str, str]) -> None:
+    """Copy a stage's result to where it ships; the metrics come last, as they say that all is there.
+
+    source: goes into the weights' header. Their hash is recorded beside them, in place of that of older weights. Texts
+    lose the absolute paths in them.
+    """
     plan.out.mkdir(parents=True, exist_ok=True)
-    copies = {
-        "safetensors": result / f"{name}.safetensors",
-        "yaml": result / "config.yaml",
-        "log": log,
-        "png": result / "samples.png",
-        "json": result / "metrics.json",
-    }
-    for suffix, source in copies.items():
-        if source.is_file():
-            target = plan.out / f"{name}.{suffix}"
-            if suffix in ("yaml", "log"):
-                write_atomic(target, source.read_text(encoding="utf-8").replace(str(REPOSITORY) + "/", ""))
-            else:
-                shutil.copyfile(source, target)
+    weights = plan.out / f"{name}.safetensors"
+    copy_native(result / f"{name}.safetensors", weights, source)
+    zoo.remember_sha256(weights, sha256_of(weights), replace=True)
+    if (result / "samples.png").is_file():
+        shutil.copyfile(result / "samples.png", plan.out / f"{name}.png")
+    for suffix, text in (("yaml", result / "config.yaml"), ("log", log), ("json", result / "metrics.json")):
+        if text.is_file():
+            write_atomic(plan.out / f"{name}.{suffix}", portable(text.read_text(encoding="utf-8")))
 
 
 def _pictures(plan: Plan, minutes: float) -> bool:
@@ -175,8 +179,8 @@ def _directions(plan: Plan) -> bool:
     config = load_config(DirectionsConfig, plan.config("directions"), words)
     report = find_directions(config)
     shutil.copyfile(plan.editings / config.domain / "sheet.png", plan.out / "directions.png")
-    write_atomic(plan.out / "directions.yaml", to_yaml(config).replace(str(REPOSITORY) + "/", ""))
-    write_atomic(plan.out / "directions.json", json.dumps(report, indent=2) + "\n")
+    write_atomic(plan.out / "directions.yaml", portable(to_yaml(config)))
+    write_atomic(plan.out / "directions.json", portable(json.dumps(report, indent=2)) + "\n")
     return True
 
 
@@ -195,29 +199,37 @@ def _sdic(plan: Plan) -> bool:
         f"validation.path={data['validation']}",
         f"model.frozen={plan.file('encoder')}",
         f"model.generator={plan.file('generator')}",
+        f"loss.lpips_weights={plan.file('attributes')}",
         f"loss.id_network={plan.file('identity')}",
         f"device={plan.device}",
         *(plan.settings or {}).get("sdic", ()),
     ]
     config = load_config(TrainConfig, plan.config("sdic"), words)
-    if train_sdic(config):
+    code, states = train_sdic(config), list_states(folder / "checkpoints")
+    if code or not states or step_of(states[-1]) < config.run.steps:  # stopped; the same command goes on
         return False
     weights = folder / "checkpoints" / "best.safetensors"
     if not weights.is_file():
         raise SdicError(f"{folder}: the run has ended without best weights; set validation.every")
+    step = int(read_bundle(weights).source["step"])
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    measured = [row for row in rows if row["kind"] == "validation"]
+    measured = [row for row in rows if row["kind"] == "validation" and row["step"] == step]
     if not measured:
-        raise ConfigError(f"{folder}: was not validated; set validation.every")
+        raise SdicError(f"{folder}: metrics.jsonl has no validation of step {step}, when the best weights were kept")
     result = folder / "result"
     write_atomic(result / "config.yaml", to_yaml(config))
-    better = min if config.validation.best in ("l2", "lpips") else max
-    write_atomic(
-        result / "metrics.json", json.dumps(better(measured, key=lambda r: r[config.validation.best]), indent=2)
-    )
+    write_atomic(result / "metrics.json", json.dumps(measured[-1], indent=2) + "\n")
     shutil.copyfile(weights, result / "sdic.safetensors")
     pictures = sorted((folder / "pictures").glob("*.png"))
     if pictures:
         shutil.copyfile(pictures[-1], result / "samples.png")
-    ship(plan, "sdic", result, folder / "log.txt")
+    ship(plan, "sdic", result, folder / "log.txt", _partners(plan, config.model))
     return True
+
+
+def _partners(plan: Plan, model: ModelConfig) -> dict[str, str]:
+    """What the header of DIPN and DICN says about their partners: files that ship beside them by their bare names, so
+    that the folder works wherever it is."""
+    named = {"frozen": model.frozen, "frozen_generator": model.generator}
+    here = plan.out.resolve()
+    return {key: Path(name).name for key, name in named.items() if name and Path(name).resolve().parent == here}

@@ -121,6 +121,7 @@ class IdentityModelConfig:
 @dataclass
 class IdentityConfig:
     """The identity network. margin (radians), scale: of ArcFace's softmax; the margin grows over `margin_steps` steps.
+    traits: weight of the error with which the parameters that make a person are read off the embedding.
     evaluate: unseen people, each seen four times."""
 
     run: RunConfig = field(default_factory=RunConfig)
@@ -130,6 +131,7 @@ class IdentityConfig:
     margin: float = 0.3
     scale: float = 24.0
     margin_steps: int = 1000
+    traits: float = 5.0
     evaluate: int = 250
 
 
@@ -148,7 +150,8 @@ class SynthesisModelConfig:
 class SupervisedConfig:
     """The generator's supervised stage. grow: steps at each of the sizes 16, 32, ... before the next one.
     face: how many times a pixel of the middle counts more than one of the rim. perceptual: weight of the distance
-    through `attributes` (a file; empty: none). w_noise: noise on the known codes, in their standard deviations.
+    through `attributes` (a file; empty: none), taken on `perceptual_share` of a batch (it costs half of a step on a
+    CPU). w_noise: noise on the known codes, in their standard deviations.
     mapping_lr: learning rate of the mapping network's regression (its parameters are stored 100 times too large).
     mapping_batch: codes a step of it, out of mapping_pool that are made at the start. mapping_weight: of its error
     beside the pictures'.
@@ -164,6 +167,7 @@ class SupervisedConfig:
     l2: float = 1.0
     l1: float = 0.5
     perceptual: float = 0.5
+    perceptual_share: float = 1.0
     attributes: str = ""
     w_noise: float = 0.02
     mapping_lr: float = 0.2

@@ -220,8 +220,8 @@ def _card(config: DirectionsConfig, name: str, direction: Direction, default: fl
         "default": default,
         "limits": [round(value, 3) for value in direction.limits],
         "unit": direction.unit,
-        "source": source,
-        "licence": "ours",
+        "source": f"this repository, sdic pretrain directions: {source}",
+        "licence": "MIT",
     }
 
 

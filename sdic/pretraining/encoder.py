@@ -217,7 +217,5 @@ class EncoderStage(Stage):
         path = folder / "encoder.safetensors"
         target = self.bank.batch(torch.arange(min(8, len(self.bank)), device=self.device))
         network = self.shown("encoder")
-        export(
-            path, {"encoder": network}, lambda n: self.generator.synthesis(n["encoder"](target)), {"stage": self.name}
-        )
+        export(path, {"encoder": network}, lambda n: self.generator.synthesis(n["encoder"](target)), self.source)
         return [path]

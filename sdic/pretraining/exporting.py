@@ -1,17 +1,20 @@
-"""Results as files: half precision where nothing that is looked at changes, and picture grids."""
+"""Results as files: half precision where nothing that is looked at changes, no trace of a machine, picture grids."""
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from sdic import zoo
 from sdic.checkpoints import write_native
 
 AGREE = 0.01  # root mean square change of the outputs over their standard deviation
+ABSOLUTE = re.compile(r"""(?<![\w.:/~-])/(?:[^\s/'",;:]+/)*[^\s/'",;:]+""")
 
 
 def export(
@@ -36,6 +39,16 @@ def export(
     note = {"dtype": "float16" if fits else "float32", "half_precision_change": f"{change:.2e}"}
     write_native(path, networks, {**source, **note}, torch.float16 if fits else None)
     return change
+
+
+def portable(text: str) -> str:
+    """A text without the absolute paths in it: those below the repository from there on, of others the name alone."""
+
+    def short(match: re.Match[str]) -> str:
+        path = Path(match.group())
+        return path.relative_to(zoo.REPOSITORY).as_posix() if path.is_relative_to(zoo.REPOSITORY) else path.name
+
+    return ABSOLUTE.sub(short, text)
 
 
 def grid(pictures: Tensor, columns: int) -> Tensor:

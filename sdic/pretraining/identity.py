@@ -1,4 +1,8 @@
-"""The identity network, by ArcFace's margin loss: the same person across pose, smile, age, light and details."""
+"""The identity network, by ArcFace's margin loss: the same person across pose, smile, age, light and details.
+
+Thousands of people with a few pictures each are a slow teacher, and it is known what makes a portrait's person: reading
+those parameters off the embedding is learned beside it, and makes the first epochs count.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdic.data.portraits import vector_layout
+from sdic.data.portraits.params import specs_of
 from sdic.errors import ConfigError
 from sdic.networks.portrait_nets import PortraitEmbedder, PortraitEmbedderConfig
 from sdic.pretraining.bank import Recipe, open_bank
@@ -25,6 +32,12 @@ class Centers(nn.Module):
     def __init__(self, classes: int, embedding: int):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(classes, embedding))
+
+
+def trait_columns() -> list[int]:
+    """The columns of a bank's labels that make a person: those of the identity's parameters."""
+    layout = vector_layout()
+    return [column for spec in specs_of("identity") for column in range(*layout[spec.name].indices(10**6))]
 
 
 def verification(embedding: Tensor, views: int) -> dict[str, float]:
@@ -68,27 +81,33 @@ class IdentityStage(Stage):
         centers = Centers(-(-len(self.bank) // data.views), sizes.embedding)
         self.network: nn.Module = self.place(network)
         self.centers = centers.to(self.device)
-        self.networks = {"embedder": self.network, "centers": self.centers}
+        traits = self.bank.labels[:, trait_columns()]
+        self.traits = (traits - traits.mean(0)) / traits.std(0).clamp_min(1e-3)
+        self.reader = nn.Linear(sizes.embedding, traits.shape[1]).to(self.device)
+        self.networks = {"embedder": self.network, "centers": self.centers, "reader": self.reader}
         self.average("embedder")
-        parameters = [*self.network.parameters(), *self.centers.parameters()]
+        parameters = [p for network in self.networks.values() for p in network.parameters()]
         self.optimizers = {"embedder": self.adam(parameters, config.optim)}
 
     def step(self, step: int) -> dict[str, Tensor]:
         index = self.bank.draw(self.run.batch)
-        return self.update(self.bank.batch(index), index // self.config.data.views, step)
+        return self.update(self.bank.batch(index), index // self.config.data.views, self.traits[index], step)
 
-    def update(self, picture: Tensor, person: Tensor, step: int) -> dict[str, Tensor]:
-        """One step on given pictures [B, 3, R, R] of people [B]."""
+    def update(self, picture: Tensor, person: Tensor, traits: Tensor, step: int) -> dict[str, Tensor]:
+        """One step on given pictures [B, 3, R, R] of people [B] with standardised traits [B, T]."""
         config = self.config
         margin = config.margin * min(1.0, step / max(1, config.margin_steps))
         self.network.train()
         with self.autocast():
             embedding = self.network(picture)
-        loss = arcface_loss(embedding.float(), self.centers.weight, person, margin, config.scale)
+        arcface = arcface_loss(embedding.float(), self.centers.weight, person, margin, config.scale)
+        read = self.reader(embedding.float() * embedding.shape[1] ** 0.5)
+        missed = F.mse_loss(read, traits)
+        loss = arcface + config.traits * missed
         self.optimizers["embedder"].zero_grad(set_to_none=True)
         loss.backward()
         self.optimizers["embedder"].step()
-        return {"loss": loss}
+        return {"loss": loss, "arcface": arcface, "traits": missed}
 
     @torch.no_grad()
     def _unseen_embeddings(self) -> Tensor:
@@ -112,5 +131,5 @@ class IdentityStage(Stage):
         path = folder / "identity.safetensors"
         pictures = self.unseen.batch(torch.arange(min(16, len(self.unseen)), device=self.device))
         networks = {"portrait_embedder": self.shown("embedder")}
-        export(path, networks, lambda n: n["portrait_embedder"](pictures), {"stage": self.name})
+        export(path, networks, lambda n: n["portrait_embedder"](pictures), self.source)
         return [path]

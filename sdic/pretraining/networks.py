@@ -11,18 +11,12 @@ from torch import nn
 
 from sdic.checkpoints import read_bundle
 from sdic.errors import CheckpointError, ConfigError
-from sdic.losses.perceptual import BACKBONE, pretrained_lpips
-from sdic.networks.portrait_nets import PerceptualDistance
+from sdic.feature_networks import perceptual_distance
 
 
-def perceptual_from(file: str, device: torch.device) -> Any:
-    """The perceptual distance of a file: an attribute network's, or LPIPS for torchvision's AlexNet; None for ""."""
-    if not file:
-        return None
-    if Path(file).name == BACKBONE:
-        return pretrained_lpips(file).to(device)
-    network: Any = need(file, "attribute_net", "the perceptual distance")
-    return PerceptualDistance(network).to(device)
+def perceptual_from(name: str, device: torch.device) -> Any:
+    """The perceptual distance that `name` means (see `perceptual_distance`), on the device; None for ""."""
+    return perceptual_distance(name).to(device) if name else None
 
 
 def need(file: str, role: str, what: str) -> nn.Module:

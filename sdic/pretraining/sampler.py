@@ -106,13 +106,13 @@ def _identity(c: _Coordinates) -> dict[str, Tensor]:
     masculine = 1 - 2 * femininity
     tone = c.uniform() ** 1.4
     light = 1 - tone
-    like: Sequence[Sequence[float]] = (law._STYLES_MASCULINE, law._STYLES_FEMININE)
+    like: Sequence[Sequence[float]] = (law.MASCULINE_HAIR_STYLES, law.FEMININE_HAIR_STYLES)
     ends = torch.tensor(like, device=tone.device)
     style = c.choice(ends[0] * (1 - femininity)[:, None] + ends[1] * femininity[:, None])
 
-    hair = _mix(law._HAIR_COLORS, _beta_quantile(c.uniform(), tone))
+    hair = _mix(law.HAIR_COLORS, _beta_quantile(c.uniform(), tone))
     red = c.uniform() < 0.14 * light
-    hair = torch.where(red[:, None], _mix(law._RED_HAIR, c.uniform()), hair)
+    hair = torch.where(red[:, None], _mix(law.RED_HAIR_COLORS, c.uniform()), hair)
     dyed = c.uniform() < 0.02
     hair = torch.where(dyed[:, None], _hsv(c.hue(), c.between(0.4, 0.7), c.between(0.4, 0.8)), hair)
 
@@ -136,7 +136,7 @@ def _identity(c: _Coordinates) -> dict[str, Tensor]:
         "eye_spacing": c.factor(),
         "eye_tilt": c.factor(),
         "lashes": (0.15 + 0.75 * femininity * c.between(0.4, 1.1)).clamp(0, 1),
-        "eye_color": _mix(law._EYE_COLORS, c.uniform() * (0.25 + 0.75 * light)),
+        "eye_color": _mix(law.EYE_COLORS, c.uniform() * (0.25 + 0.75 * light)),
         "brow_thickness": c.factor(0.45 * masculine),
         "brow_height": c.factor(),
         "brow_arch": c.factor(-0.35 * masculine),

@@ -53,6 +53,12 @@ class Stage(ABC):
         """A grid [3, H, W] in [-1, 1] that shows how things are, or None."""
         return None
 
+    @property
+    def source(self) -> dict[str, str]:
+        """What the header of its files says: the stage, and the domain where pictures are rendered."""
+        rendered = self.config.data.source == "portraits"
+        return {"stage": self.name, **({"domain": "portraits"} if rendered else {})}
+
     # Helpers for stages -----------------------------------------------------------------------------------------------
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -15,6 +15,7 @@ the run's state. An adversarial stage sharpens the pictures afterwards.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from sdic.pretraining.sampler import COORDINATES, portrait_of
 from sdic.pretraining.stage import Stage
 
 FIRST_SIZE = 16
+METRIC_EVERY, METRIC_CODES = 500, 8192  # steps between two looks at the codes' covariance, and codes looked at
 
 
 def generator_config(model: SynthesisModelConfig, resolution: int) -> GeneratorConfig:
@@ -96,6 +98,7 @@ class SupervisedStage(Stage):
             center_styles(self.generator.synthesis, OFFSET)
         self.perceptual: PerceptualDistance | None = perceptual_from(config.attributes, self.device)
         self.networks = {"generator": self.generator, "parameters": self.parameters}
+        self.extra = {"metric": self.code_metric()}
         self.average("generator")
         synthesis = self.adam([*self.generator.synthesis.parameters(), *self.parameters.parameters()], config.optim)
         mapping = torch.optim.Adam(self.generator.mapping.parameters(), config.mapping_lr, (0.9, 0.99))
@@ -106,6 +109,8 @@ class SupervisedStage(Stage):
         return self.bank.labels[index, :VECTOR_SIZE]
 
     def step(self, step: int) -> dict[str, Tensor]:
+        if step % METRIC_EVERY == 0:
+            self.extra["metric"] = self.code_metric()
         return self.update(
             self.bank.draw(self.run.batch), growing_size(step, self.config.grow, self.config.data.resolution)
         )
@@ -131,13 +136,26 @@ class SupervisedStage(Stage):
             optimizer.step()
         return {"loss": loss, "picture": picture, "perceptual": perceptual, "mapping": mapping_loss, "l2": truth}
 
+    @torch.no_grad()
+    def code_metric(self) -> Tensor:
+        """[D, D], C^(-1/4) for the covariance C of the codes, scaled to give them variance 1.
+
+        What fills little of W, such as the shape of a chin, would otherwise drown in the error that hair and background
+        leave; C^(-1/2) would weigh everything alike, and a mapping of this width pays for that with yaw.
+        """
+        codes = self.parameters(self.pool[1][:METRIC_CODES])
+        variance, axes = torch.linalg.eigh(torch.cov(codes.T).double())
+        root = variance.clamp_min(1e-3 * float(variance.mean())) ** -0.25
+        metric = ((axes * root) @ axes.T).to(codes.dtype)
+        return metric / (codes @ metric).var(0).mean().sqrt()
+
     def mapping_error(self, index: Tensor) -> Tensor:
-        """Share of the variance of h(parameters) that mapping(z) misses, on codes `index` [M] of the pool."""
+        """Share of the variance of h(parameters) that mapping(z) misses in the metric of `code_metric`, on codes `index`
+        [M] of the pool."""
         z, vector = self.pool
         with torch.no_grad():
             wanted = self.parameters(vector[index])
-        found = self.generator.mapping(z[index])
-        return (found - wanted).square().mean() / wanted.var(0).mean().clamp_min(1e-8)
+        return ((self.generator.mapping(z[index]) - wanted) @ self.extra["metric"]).square().mean()
 
     def compare(self, w: Tensor, index: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """(weighted pixel loss, mean squared error, perceptual distance) of G(w), w [B, D], against the bank."""
@@ -148,7 +166,8 @@ class SupervisedStage(Stage):
             output = draw_at(self.generator.synthesis, latent, size).float()
             perceptual = output.new_zeros(())
             if self.perceptual is not None and config.perceptual > 0 and size >= 32:
-                perceptual = self.perceptual(target, output).mean()
+                some = slice(0, max(1, round(config.perceptual_share * len(output))))
+                perceptual = self.perceptual(target[some], output[some]).mean()
         weight = face_weight(size, config.face, self.device)
         return (
             pixel_loss(output, target, weight, config.l2, config.l1),
@@ -171,7 +190,7 @@ class SupervisedStage(Stage):
         return compared(self.shown("generator"), self.bank)
 
     def export(self, folder: Path) -> list[Path]:
-        return [export_generator(folder / "generator-supervised.safetensors", self.shown("generator"), self.name)]
+        return [export_generator(folder / "generator-supervised.safetensors", self.shown("generator"), self.source)]
 
 
 def code_pool(count: int, style_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -203,9 +222,9 @@ def compared(generator: Any, bank: Bank, columns: int = 8) -> Tensor:
 
 
 @torch.no_grad()
-def export_generator(path: Path, generator: Any, stage: str) -> Path:
+def export_generator(path: Path, generator: Any, source: Mapping[str, str]) -> Path:
     """Write a generator with its mean code, in half precision if its pictures agree."""
     generator.latent_avg.copy_(generator.mean_latent())
     z = torch.randn(8, generator.config.style_dim, generator=torch.Generator().manual_seed(0)).to(generator.latent_avg)
-    export(path, {"generator": generator}, lambda n: n["generator"](z), {"stage": stage})
+    export(path, {"generator": generator}, lambda n: n["generator"](z), source)
     return path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sdic.errors import SdicError
 from sdic.utils.images import SUFFIXES, looks_like_picture
-from sdic.zoo import REPOSITORY
+from sdic.zoo import examples_meant
 
 INVERSION = ".safetensors"
 
@@ -60,13 +60,7 @@ def _resolved(inputs: Sequence[str]) -> list[str]:
     """The inputs, with the word `examples` standing for the pictures that come with the repository."""
     found = []
     for name in inputs:
-        bundled = REPOSITORY / "pretrained" / "portraits" / "examples"
-        if name == "examples" and not os.path.lexists(name):
-            if not bundled.is_dir():
-                raise SdicError(
-                    f"{Path(name).absolute()}: no such folder, and no examples came with this copy of sdic ({bundled})"
-                )
-            name = str(bundled)
+        name = str(examples_meant(name) or name)
         if not os.path.lexists(name):
             raise SdicError(f"{Path(name).absolute()}: no such file or folder")
         found.append(name)

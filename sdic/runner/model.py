@@ -91,8 +91,6 @@ class LazyModel:
 
     def geometry(self) -> Geometry:
         """The picture sizes of the model; any thread may ask."""
-        if self.named:
-            return zoo.DOMAINS[zoo.MODELS[self.settings.model].domain]
         return self.inverter.geometry
 
     def directions(self, edit: Edit) -> list[Direction]:

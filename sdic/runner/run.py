@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import time
@@ -23,7 +24,9 @@ from sdic.runner.report import DONE, IGNORED, PENDING, SKIPPED, Outcome, RankPar
 from sdic.runner.settings import RunSettings, parse_shard
 from sdic.runner.sheet import Row, make_sheets
 from sdic.runner.work import INITIAL, PHOTO, Worker
+from sdic.zoo import examples_meant
 
+EXAMPLES_MODEL = "portraits"
 MOST_LINES = 50
 
 
@@ -58,6 +61,7 @@ class Share:
 
 def run(settings: RunSettings, command: str) -> int:
     """Do it, and return the exit code: 0, or 1 when some photos failed. SdicError for what stops the whole run."""
+    settings = _with_examples(settings)
     settings.check(command)
     start = time.time()
     out, share = Path(settings.out), Share.of(settings)
@@ -93,6 +97,20 @@ def run(settings: RunSettings, command: str) -> int:
         head |= {"seconds": round(time.time() - start, 3), "sheets": sheets, "device": _device(model)}
         write_report(out / f"{share.name('report')}.json", head, outcomes)
     return _conclude(outcomes, out, sheets, time.time() - start)
+
+
+def _with_examples(settings: RunSettings) -> RunSettings:
+    """Say what the word `examples` means; the model for them, if none is named, is the one of their domain."""
+    meant = [examples_meant(name) for name in settings.inputs]
+    if not any(meant):
+        return settings
+    if not settings.model and all(meant):
+        settings = dataclasses.replace(settings, model=EXAMPLES_MODEL)
+    share = Share.of(settings)
+    if not share.ranks or share.index == 0:
+        folder = next(folder for folder in meant if folder is not None)
+        print(f"examples: the bundled portraits in {folder}, model {settings.model or 'not named'}", file=sys.stderr)
+    return settings
 
 
 def _items(settings: RunSettings, out: Path, command: str) -> list[Item]:

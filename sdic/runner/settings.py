@@ -15,7 +15,8 @@ RULES = ("paper", "released")
 
 @dataclass
 class RunSettings:
-    """inputs: photos, saved inversions (only `edit`), folders of them. out: where all goes. model: name or file.
+    """inputs: photos, saved inversions (only `edit`), folders of them, or "examples", the bundled portraits. out: where
+    all goes. model: name or file; for the examples alone it may be left out (portraits).
 
     edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`. rule: how the feature follows an edit. device,
     precision: of the model. batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when

@@ -102,8 +102,10 @@ class ModelConfig:
 class LossConfig:
     """l2, lpips, id, edit: weights of the terms of eq. 7-9; 0 leaves a term out, and its network is not needed.
     l2_form: "mse", the mean squared error of the tables, or "euclidean", the norm of the difference as the text says.
-    lpips_weights: "pretrained", or "random" for a first look without files (then called lpips_random everywhere).
-    id_network: "arcface" for faces, "moco" for other domains, a weight file of ours, or "none".
+    lpips_weights: "pretrained", or "random" for a first look without files (then called lpips_random everywhere); or a
+    model (`sdic models`) or weight file with an attribute network, whose features then give the distance (called
+    perceptual everywhere).
+    id_network: "arcface" for faces, "moco" for other domains, another model's name, a weight file, or "none".
     edit_form: "paper" L1(w, w') + L1(F, F') (eq. 8), or "released" 0.2 MSE(w, w') + 0.8 MSE(F, F').
     """
 
@@ -112,7 +114,7 @@ class LossConfig:
     id: float = 0.2
     edit: float = 0.5
     l2_form: Literal["mse", "euclidean"] = "mse"
-    lpips_weights: Literal["pretrained", "random"] = "pretrained"
+    lpips_weights: str = "pretrained"
     id_network: str = "arcface"
     edit_form: Literal["paper", "released"] = "paper"
 
@@ -120,6 +122,11 @@ class LossConfig:
         for name in ("l2", "lpips", "id", "edit"):
             _require(getattr(self, name) >= 0, f"loss.{name} must be 0 or more, got {getattr(self, name)}")
         _require(self.l2 + self.lpips + self.id + self.edit > 0, "loss.l2, loss.lpips, loss.id and loss.edit are all 0")
+        _require(
+            self.lpips == 0 or self.lpips_weights not in ("", "none"),
+            f"loss.lpips is {self.lpips} but loss.lpips_weights is {self.lpips_weights or 'empty'}; set loss.lpips=0, "
+            "or name pretrained, random, a model or a file",
+        )
         _require(
             self.id == 0 or self.id_network != "none",
             f"loss.id is {self.id} but loss.id_network is none; set loss.id=0 or name a network",

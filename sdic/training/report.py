@@ -27,7 +27,7 @@ def describe(config: TrainConfig, stack: Stack, features: Features, loss: JointL
         ("trains: DICN", stack.compensator.dicn),
         ("frozen: generator", stack.generator),
         ("frozen: e4e", stack.encoder),
-        ("frozen: LPIPS", features.lpips),
+        (f"frozen: {getattr(features.lpips, 'name', 'lpips')}", features.lpips),
         ("frozen: identity", features.embedder),
     ]
     lines = [to_yaml(config).rstrip(), ""]

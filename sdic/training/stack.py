@@ -24,7 +24,7 @@ from sdic.utils.tensors import fingerprint
 @dataclass
 class Stack:
     """generator, encoder: frozen. compensator: what trains. hashes: "generator" and "encoder" -> sha256 of the weights,
-    the same for every file they may come from. origin: how `sdic.load` finds the frozen part again."""
+    the same for every file they may come from. origin: how `sdic.load` finds the frozen part again, and its domain."""
 
     generator: Generator
     encoder: E4E
@@ -63,6 +63,8 @@ def build_stack(config: ModelConfig, seed: int) -> Stack:
     compensator.requires_grad_(True)
     hashes = {"generator": fingerprint(generator), "encoder": fingerprint(encoder)}
     origin = {"frozen": config.frozen, **({"frozen_generator": config.generator} if config.generator else {})}
+    if "domain" in bundle.source:
+        origin["domain"] = bundle.source["domain"]
     return Stack(generator, encoder, compensator, geometry, config.layer, hashes, origin)
 
 

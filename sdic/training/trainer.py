@@ -30,7 +30,7 @@ from sdic.training.journal import Journal
 from sdic.training.optim import WeightAverage, build_optimizer
 from sdic.training.stack import build_stack, trainable
 from sdic.training.step import autocast, training_step
-from sdic.training.volumes import keep_volumes_in_float32
+from sdic.training.volumes import slice_volumes
 from sdic.utils.files import remove_temporaries, write_atomic
 
 SKIPS_IN_A_ROW = 10  # so many steps that are not finite one after the other are no accident
@@ -52,8 +52,8 @@ class Trainer:
         self.checkpoints = self.folder / "checkpoints"
         self.stack = build_stack(config.model, config.run.seed).to(world.device)
         batchnorm.prepare(self.stack.compensator, config.model.batchnorm)
-        if world.device.type == "cpu" and config.precision != "fp32":
-            keep_volumes_in_float32(self.stack.compensator)
+        if world.device.type == "cpu":
+            slice_volumes(self.stack.compensator)
         self.features = build_features(config).to(world.device)
         self.loss = build_loss(config, self.features)
         self.networks = Networks(self.features.lpips, self.features.embedder)

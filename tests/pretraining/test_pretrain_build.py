@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import sdic
+from sdic import zoo
 from sdic.checkpoints import read_bundle
 from sdic.commands import pretrain
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.pretraining import build as building
-from sdic.pretraining.build import Plan, build, describe
+from sdic.pretraining.build import Plan, build, describe, ship
+from sdic.pretraining.exporting import portable
+from sdic.utils.files import sha256_of
+
+
+def absolute_paths(folder: Path) -> list[str]:
+    """Lines of shipped texts that name a place on this machine."""
+    texts = [path for path in folder.iterdir() if path.suffix in (".yaml", ".json", ".log", ".sha256")]
+    places = (str(folder.parent), str(building.REPOSITORY))
+    return [line for path in texts for line in path.read_text().splitlines() if any(p in line for p in places)]
 
 
 @pytest.fixture
@@ -25,8 +37,11 @@ def test_two_stages_are_made_then_skipped(plan: Plan) -> None:
     lines: list[str] = []
     assert build(plan, ("attributes", "identity"), lines.append)
     for name in ("attributes", "identity"):
-        assert {p.suffix for p in plan.out.glob(f"{name}.*")} == {".safetensors", ".yaml", ".json", ".log", ".png"}
-    assert str(building.REPOSITORY) not in (plan.out / "attributes.yaml").read_text()
+        kinds = {p.suffix for p in plan.out.glob(f"{name}.*")}
+        assert kinds == {".safetensors", ".sha256", ".yaml", ".json", ".log", ".png"}
+        assert read_bundle(plan.out / f"{name}.safetensors").source["domain"] == "portraits"
+    assert str(plan.runs) in (plan.runs / "attributes" / "result" / "config.yaml").read_text()
+    assert absolute_paths(plan.out) == []
     times = {path: path.stat().st_mtime_ns for path in plan.out.iterdir()}
     assert build(plan, ("attributes", "identity"), lines.append)
     assert times == {path: path.stat().st_mtime_ns for path in plan.out.iterdir()}
@@ -53,14 +68,46 @@ def test_too_much_is_said(tmp_path: Path) -> None:
     assert "TOO MUCH" in describe(tmp_path)
 
 
-def test_sdic_is_trained_on_what_the_stages_made(workshop: Any, plan: Plan) -> None:
+def test_sdic_is_trained_on_what_the_stages_made(
+    workshop: Any, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan.out.mkdir()
     for name in ("attributes", "identity", "generator", "encoder"):
         (plan.out / f"{name}.safetensors").write_bytes(workshop.file(name).read_bytes())
     assert build(plan, ("sdic",), lambda message: None)
     bundle = read_bundle(plan.out / "sdic.safetensors")
     assert set(bundle.networks) == {"dipn", "dicn"}
-    assert "psnr" in json.loads((plan.out / "sdic.json").read_text())
+    assert bundle.source["frozen"] == "encoder.safetensors"
+    assert {"psnr", "perceptual", "id"} <= set(json.loads((plan.out / "sdic.json").read_text()))
+    assert {"perceptual", "id"} <= set(json.loads((plan.runs / "sdic" / "metrics.jsonl").read_text().splitlines()[0]))
+    assert absolute_paths(plan.out) == []
+    header = (plan.out / "sdic.safetensors").read_bytes()[:4000].decode(errors="replace")
+    assert str(plan.out.parent) not in header
+    # The folder works wherever it is, from wherever it is asked for.
+    moved = plan.out.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    inverter = sdic.load(moved / "sdic.safetensors", "cpu")
+    assert (inverter.method, inverter.layer) == ("sdic", 3)
+
+
+def test_new_weights_replace_the_note_of_the_old_ones(workshop: Any, plan: Plan) -> None:
+    plan.out.mkdir()
+    weights, note = plan.out / "attributes.safetensors", plan.out / "attributes.safetensors.sha256"
+    weights.write_bytes(b"older weights")
+    zoo.remember_sha256(weights, "0" * 64)
+    ship(plan, "attributes", workshop.root / "attributes" / "result", Path("nowhere"), {"domain": "portraits"})
+    assert note.read_text() == f"{sha256_of(weights)}  attributes.safetensors\n"
+    assert zoo.known_sha256(zoo.card("portraits-attributes").files[0], weights) == sha256_of(weights)
+    before, after = (read_bundle(path) for path in (workshop.file("attributes"), weights))
+    assert (before.source.get("domain"), after.source["domain"]) == (None, "portraits")
+    for name, tensor in before.networks["attribute_net"].state_dict().items():
+        assert torch.equal(after.networks["attribute_net"].state_dict()[name], tensor), name
+
+
+def test_texts_lose_their_absolute_paths() -> None:
+    below, elsewhere = building.REPOSITORY / "runs/x.safetensors", "/somewhere/else/x.zip"
+    text = f'a={below}\n{{"b": "{elsewhere}"}} 9 images/s, 1 / 2, https://one.org/two'
+    assert portable(text) == 'a=runs/x.safetensors\n{"b": "x.zip"} 9 images/s, 1 / 2, https://one.org/two'
 
 
 def _parsed(*words: str) -> argparse.Namespace:

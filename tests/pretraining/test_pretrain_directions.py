@@ -16,6 +16,7 @@ from sdic.errors import ConfigError, SdicError
 from sdic.pretraining import directions
 from sdic.pretraining.config import DirectionsConfig
 from sdic.pretraining.directions import calibrate, classifier_normal, edit_vector, find_directions, write_cards
+from sdic.runner.edits import parse_edits
 
 
 def test_a_planted_direction_is_found() -> None:
@@ -149,5 +150,10 @@ def test_directions_are_written_in_units(tmp_path: Path, monkeypatch: pytest.Mon
     assert age.unit == "years"
     with Image.open(tmp_path / "portraits" / "sheet.png") as sheet:
         assert sheet.size == (5 * 8, 2 * 2 * 8)
+    monkeypatch.setenv("SDIC_EDITINGS", str(tmp_path))
+    edit = parse_edits(["age=20"], "portraits")[0]  # as `sdic edit --model portraits` looks it up
+    assert edit.directions[0].path == tmp_path / "portraits" / "age.safetensors"
+    assert torch.equal(edit.directions[0].load(networks["generator"]).delta, age.delta)
+    find_directions(config)  # again: in place of its own
     assert [card.name for card in read_manifest(tmp_path / "manifest.yaml")] == ["age", "smile"]
     assert yaml.safe_load((tmp_path / "manifest.yaml").read_text())["directions"][0]["unit"] == "years"

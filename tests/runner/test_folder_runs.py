@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from runner_helpers import content, statuses, write_photo
 
 import sdic
 from sdic.cli import main
+from sdic.editing.directions import save_direction
+from sdic.pretraining.directions import write_cards
 
 NAMES = ["anna.png", "more/bo.png", "more/jürgen 東京.png"]
 
@@ -304,13 +307,35 @@ def test_a_weight_file_is_loaded_once_and_then_only_recognised(photos, tiny, tmp
 
 def test_the_word_examples_means_the_bundled_pictures(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sdic.runner.inputs.REPOSITORY", tmp_path / "clone")
+    monkeypatch.setattr("sdic.zoo.REPOSITORY", tmp_path / "clone")
     words = ["invert", "examples", "--out", "out", "--model", "tiny"]
     assert main(words) == 2
     assert "examples" in capsys.readouterr().err
     write_photo(tmp_path / "clone" / "pretrained" / "portraits" / "examples" / "face.png")
     assert main(words) == 0
     assert (tmp_path / "out" / "inversion" / "face.png").is_file()
+    assert f"the bundled portraits in {tmp_path / 'clone'}" in capsys.readouterr().err
+    mine = write_photo(tmp_path / "examples" / "mine.png").parent  # what the user calls so goes first
+    assert main([*words[:3], "mine", *words[4:]]) == 0
+    assert [path.name for path in (tmp_path / "mine" / "inversion").iterdir()] == ["mine.png"]
+    assert str(mine) not in capsys.readouterr().err
+
+
+def test_the_examples_have_a_model_and_directions_of_their_own(portraits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_photo(portraits / "examples" / "face.png")
+    direction = sdic.Direction(torch.randn(64), name="age", unit="years", limits=(-40.0, 40.0))
+    save_direction(tmp_path / "editings" / "portraits" / "age.safetensors", direction)
+    card = {"name": "age", "domain": "portraits", "file": "portraits/age.safetensors", "default": 20}
+    write_cards(tmp_path / "editings" / "manifest.yaml", "portraits", [card])
+    monkeypatch.setenv("SDIC_EDITINGS", str(tmp_path / "editings"))
+    assert main(["edit", "examples", "--out", "out", "--edit", "age=+20", "--edit", "age=-40:40:3"]) == 0
+    assert "model portraits" in capsys.readouterr().err
+    folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert {"inversion", "age=20", "age=-40", "age=0", "age=40"} <= folders
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["model"]["domain"] == "portraits"
+    assert main(["edit", "face.png", "--out", "out", "--edit", "age=20"]) == 2
+    assert "--model NAME missing" in capsys.readouterr().err
 
 
 def test_named_directions_of_the_domain(run, model, tmp_path, monkeypatch, capsys):

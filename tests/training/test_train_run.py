@@ -89,7 +89,7 @@ def test_a_run_leaves_config_log_metrics_events_pictures_and_weights(tmp_path, s
     state = torch.load(folder / "checkpoints" / "state-00000004.pt", weights_only=True)
     assert not [key for key in state["compensator"] if not key.startswith(("dipn.", "dicn."))]
     inverter = sdic.load(folder, "cpu", optimize=False)
-    assert inverter.layer == 3
+    assert (inverter.layer, inverter.domain) == (3, "tiny")
     assert inverter.invert(torch.zeros(1, 3, 64, 64)).image.shape == (1, 3, 64, 64)
     last = sdic.load(folder / "checkpoints/weights-00000004.safetensors", "cpu", optimize=False)
     for name, tensor in last.compensator.state_dict().items():
@@ -178,7 +178,7 @@ def test_weights_say_beside_which_networks_they_were_trained(tmp_path, small_con
     folder = tmp_path / "run"
     assert Trainer(small_config(f"run.dir={folder}", "run.steps=1"), ALONE).run() == 0
     monkeypatch.setattr("sdic.loading.fingerprint", lambda network: "0" * 64)
-    with pytest.raises(CheckpointError, match="was trained beside the generator"):
+    with pytest.raises(CheckpointError, match="trained beside the generator"):
         sdic.load(folder, "cpu")
 
 

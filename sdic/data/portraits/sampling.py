@@ -27,8 +27,10 @@ from .params import (
 Random = np.random.Generator
 Drawn = dict[str, "float | int | list[float]"]
 
-# sRGB; neighbours are mixed, so that hair and eyes come in all shades between.
-_HAIR_COLORS = (
+# Tables of the law by which portraits are drawn; `sdic.pretraining.sampler` follows the same law and reads them too.
+# Colours are sRGB; neighbours are mixed, so that hair and eyes come in all shades between.
+# Hair from black to pale blond.
+HAIR_COLORS = (
     (0.09, 0.075, 0.07),
     (0.17, 0.11, 0.08),
     (0.30, 0.19, 0.12),
@@ -37,8 +39,10 @@ _HAIR_COLORS = (
     (0.84, 0.69, 0.43),
     (0.91, 0.81, 0.60),
 )
-_RED_HAIR = ((0.40, 0.14, 0.08), (0.66, 0.28, 0.11), (0.78, 0.45, 0.22))
-_EYE_COLORS = (
+# Hair from auburn to ginger.
+RED_HAIR_COLORS = ((0.40, 0.14, 0.08), (0.66, 0.28, 0.11), (0.78, 0.45, 0.22))
+# Eyes from dark brown over green and grey to blue.
+EYE_COLORS = (
     (0.22, 0.13, 0.08),
     (0.36, 0.22, 0.12),
     (0.50, 0.36, 0.18),
@@ -46,9 +50,11 @@ _EYE_COLORS = (
     (0.42, 0.50, 0.50),
     (0.30, 0.48, 0.66),
 )
-# Relative frequency of HAIR_STYLES at either end of the hidden masculine-feminine scale.
-_STYLES_MASCULINE = (0.8, 1.3, 2.2, 1.8, 0.7, 1.2, 0.7, 0.1, 0.25, 0.2, 0.1)
-_STYLES_FEMININE = (0.05, 0.15, 0.35, 0.2, 0.9, 1.0, 0.9, 1.8, 2.0, 1.8, 1.6)
+# Relative frequency of HAIR_STYLES at the masculine end of the hidden masculine-feminine scale.
+MASCULINE_HAIR_STYLES = (0.8, 1.3, 2.2, 1.8, 0.7, 1.2, 0.7, 0.1, 0.25, 0.2, 0.1)
+# The same at its feminine end.
+FEMININE_HAIR_STYLES = (0.05, 0.15, 0.35, 0.2, 0.9, 1.0, 0.9, 1.8, 2.0, 1.8, 1.6)
+# Hair styles that leave no room for earrings.
 _COVERED_EARS = ("afro", "bob", "long", "wavy")
 
 
@@ -77,12 +83,12 @@ def draw_identity(r: Random) -> Drawn:
     femininity = r.uniform()
     masculine = 1 - 2 * femininity  # -1..1
     tone = float(r.uniform() ** 1.4)
-    weights = np.asarray(_STYLES_MASCULINE) * (1 - femininity) + np.asarray(_STYLES_FEMININE) * femininity
+    weights = np.asarray(MASCULINE_HAIR_STYLES) * (1 - femininity) + np.asarray(FEMININE_HAIR_STYLES) * femininity
     style = int(r.choice(len(HAIR_STYLES), p=weights / weights.sum()))
     # Dark skin comes mostly with dark hair and eyes, light skin with all.
     light = 1 - tone
     hair_place = r.beta(1.0 + 0.6 * light, 1.2 + 3.5 * tone)
-    hair = _mix(_RED_HAIR, r.uniform()) if r.uniform() < 0.14 * light else _mix(_HAIR_COLORS, hair_place)
+    hair = _mix(RED_HAIR_COLORS, r.uniform()) if r.uniform() < 0.14 * light else _mix(HAIR_COLORS, hair_place)
     if r.uniform() < 0.02:
         hair = _hsv(r.uniform(), r.uniform(0.4, 0.7), r.uniform(0.4, 0.8))
     bearded = femininity < 0.55 and r.uniform() < 0.42
@@ -104,7 +110,7 @@ def draw_identity(r: Random) -> Drawn:
         "eye_spacing": _factor(r),
         "eye_tilt": _factor(r),
         "lashes": float(np.clip(0.15 + 0.75 * femininity * r.uniform(0.4, 1.1), 0, 1)),
-        "eye_color": _mix(_EYE_COLORS, r.uniform() * (0.25 + 0.75 * light)),
+        "eye_color": _mix(EYE_COLORS, r.uniform() * (0.25 + 0.75 * light)),
         "brow_thickness": float(np.clip(_factor(r) + 0.45 * masculine, -1, 1)),
         "brow_height": _factor(r),
         "brow_arch": float(np.clip(_factor(r) - 0.35 * masculine, -1, 1)),

@@ -52,6 +52,34 @@ class Dress(Rows):
     wall_text: Tensor
 
 
+@dataclass(frozen=True)
+class Hits:
+    """M points of one material.
+
+    kind: which material. where [M]: their portraits. world, head [3, M]: places in the world and in the head's
+    coordinates. normal [3, M]: in the world. light: theirs. lit [M]: 0 in the key light's shadow. open_ [M]: 0 where
+    ambient light is shut out.
+    """
+
+    kind: int
+    where: Tensor
+    world: Tensor
+    head: Tensor
+    normal: Tensor
+    light: Lights
+    lit: Tensor
+    open_: Tensor
+
+    def facing_light(self, normal: Tensor | None = None) -> Tensor:
+        """Cosine of a normal (the surface's own if None) and the key light, [M]."""
+        return ((self.normal if normal is None else normal) * self.light.direction).sum(0)
+
+    def halfway(self) -> Tensor:
+        """Unit vectors between the key light and the viewer, [3, M]: where highlights are."""
+        viewer = torch.tensor([0.0, 0.0, 1.0], device=self.world.device).view(3, 1)
+        return normalize(self.light.direction + viewer, dim=0)
+
+
 def derive_lights(p: PortraitParams) -> Lights:
     azimuth, elevation = torch.deg2rad(p.light_azimuth), torch.deg2rad(p.light_elevation)
     flat = elevation.cos()
@@ -140,25 +168,23 @@ class Shader:
             index = (material == kind).nonzero().squeeze(1)
             if index.numel():
                 where = rays.portrait.index_select(0, index)
-                light = self.lights.take(where)
-                parts = [t.index_select(1, index) for t in (world, head, normal)]
-                shade = (lit.index_select(0, index), open_.index_select(0, index))
-                out[:, index] = painter(kind, where, parts[0], parts[1], parts[2], light, *shade)
+                hits = Hits(
+                    kind,
+                    where,
+                    world=world.index_select(1, index),
+                    head=head.index_select(1, index),
+                    normal=normal.index_select(1, index),
+                    light=self.lights.take(where),
+                    lit=lit.index_select(0, index),
+                    open_=open_.index_select(0, index),
+                )
+                out[:, index] = painter(hits)
         return out
 
-    def _skin(
-        self,
-        kind: int,
-        where: Tensor,
-        world: Tensor,
-        head: Tensor,
-        normal: Tensor,
-        light: Lights,
-        lit: Tensor,
-        open_: Tensor,
-    ) -> Tensor:
-        k, px = self.look.take(where), self.scene.pixel
-        x, y, z = head
+    def _skin(self, hits: Hits) -> Tensor:
+        where, lit, px = hits.where, hits.lit, self.scene.pixel
+        k = self.look.take(where)
+        x, y, z = hits.head
         base = relief(k, x, y, z)
         color, gloss, smooth = paint_face(k, x, y, z, base, px)
         paint = Paint(color)
@@ -168,15 +194,14 @@ class Shader:
         h = 0.008
         slope_x, slope_y = (relief(k, x + h, y, z) - base) / h, (relief(k, x, y + h, z) - base) / h
         tilt = self.scene.to_world(where, torch.stack([slope_x, slope_y, torch.zeros_like(x)]))
-        normal = normalize(normal - tilt * (1 - smooth), dim=0)
-        direct = (normal * light.direction).sum(0)
+        normal = normalize(hits.normal - tilt * (1 - smooth), dim=0)
+        direct = hits.facing_light(normal)
         # Light bleeds around the edge of a shadow in skin, red the farthest.
         wrap = torch.tensor([0.34, 0.20, 0.15], device=x.device).view(3, 1)
         diffuse = ((direct + wrap) / (1 + wrap)).clamp(min=0) * torch.lerp(lit, torch.ones_like(lit), 0.5 * wrap)
-        half = normalize(light.direction + torch.tensor([0.0, 0.0, 1.0], device=x.device).view(3, 1), dim=0)
-        facing = (normal * half).sum(0).clamp(min=0)
+        facing = (normal * hits.halfway()).sum(0).clamp(min=0)
         spec = gloss * (0.30 * facing**12 + 0.35 * facing**50) * (0.3 + 0.7 * lit)
-        return self._mix(paint.color, light, diffuse, spec, normal, open_, 0.5)
+        return self._mix(paint.color, hits, normal, diffuse, spec, 0.5)
 
     def _roots(self, paint: Paint, k: Look, hair: Hair, x: Tensor, y: Tensor, z: Tensor) -> None:
         """Hair painted on the skin where the shell begins: the hairline fades in instead of starting at an edge."""
@@ -185,25 +210,16 @@ class Shader:
         cover = smoothstep(-0.06, 0.03, above + 0.014 * fine + 0.01 * clump)
         paint.mix(k.hair * 0.7, cover * ramp(-0.62, -0.48, y) * 0.95 * (hair.top > 0))
 
-    def _hair(
-        self,
-        kind: int,
-        where: Tensor,
-        world: Tensor,
-        head: Tensor,
-        normal: Tensor,
-        light: Lights,
-        lit: Tensor,
-        open_: Tensor,
-    ) -> Tensor:
-        k, s, px = self.look.take(where), self.scene.hair.take(where), self.scene.pixel
-        x, y, z = head
+    def _hair(self, hits: Hits) -> Tensor:
+        where, lit, px = hits.where, hits.lit, self.scene.pixel
+        k, s = self.look.take(where), self.scene.hair.take(where)
+        x, y, z = hits.head
         if self.scene.family == CURLED:
             small, large = spot_noise(0.9 * x + s.phase + 0.4 * z, 0.9 * y - 0.3 * z)
             color = k.hair * (1 + 0.22 * small + 0.12 * large).clamp_(0.3, 1.8)
-            spec = 0.05 * (normal[1] * 0.5 + 0.5) * lit
-            diffuse = (((normal * light.direction).sum(0) + 0.25) / 1.25).clamp(min=0) * lit
-            return self._mix(color, light, diffuse, spec, normal, open_, 0.7)
+            spec = 0.05 * (hits.normal[1] * 0.5 + 0.5) * lit
+            diffuse = ((hits.facing_light() + 0.25) / 1.25).clamp(min=0) * lit
+            return self._mix(color, hits, hits.normal, diffuse, spec, 0.7)
         # Strands run away from the crown, which sits at the parting.
         away_x, away_z = x - 0.22 * s.part, z + 0.28
         radius = length2(away_x, away_z)
@@ -213,81 +229,51 @@ class Shader:
         fade = 1 / (1 + 10 * px)
         color = k.hair * (1 + fade * 0.20 * fine + 0.16 * clump).clamp_(0.35, 1.8)
         across = self.scene.to_world(where, torch.stack([away_z / radius, torch.zeros_like(x), -away_x / radius]))
-        normal = normalize(normal - across * slope * (0.16 * fade + 0.03), dim=0)
+        normal = normalize(hits.normal - across * slope * (0.16 * fade + 0.03), dim=0)
         along = normalize(torch.linalg.cross(normal, across, dim=0), dim=0)
-        diffuse = (((normal * light.direction).sum(0) + 0.25) / 1.25).clamp(min=0) * lit
-        half = normalize(light.direction + torch.tensor([0.0, 0.0, 1.0], device=x.device).view(3, 1), dim=0)
-        tilt = (along * half).sum(0) + 0.10 + 0.07 * clump
+        diffuse = ((hits.facing_light(normal) + 0.25) / 1.25).clamp(min=0) * lit
+        tilt = (along * hits.halfway()).sum(0) + 0.10 + 0.07 * clump
         ring = (1 - tilt * tilt).clamp(min=0) ** 40
         spec = ring * (0.055 + 0.055 * fine.clamp(-1, 1) * fade) * (0.25 + 0.75 * lit) * (0.5 + k.hair.mean(0).sqrt())
-        return self._mix(color, light, diffuse, spec, normal, open_, 0.6)
+        return self._mix(color, hits, normal, diffuse, spec, 0.6)
 
-    def _cloth(
-        self,
-        kind: int,
-        where: Tensor,
-        world: Tensor,
-        head: Tensor,
-        normal: Tensor,
-        light: Lights,
-        lit: Tensor,
-        open_: Tensor,
-    ) -> Tensor:
-        d = self.dress.take(where)
+    def _cloth(self, hits: Hits) -> Tensor:
+        d = self.dress.take(hits.where)
         color = d.cloth
         if self.dressed:
-            x, y = world[0], world[1]
+            x, y = hits.world[0], hits.world[1]
             color = torch.lerp(color, d.cloth_second, pattern_cover(d.cloth_pattern, x, y, 0.17, self.scene.pixel))
-            color = torch.lerp(color, d.ink, shirt_word(d.cloth_text, x, y) * (world[2] > -0.3))
-        diffuse = (((normal * light.direction).sum(0) + 0.15) / 1.15).clamp(min=0) * lit
-        return self._mix(color, light, diffuse, torch.zeros_like(lit), normal, open_, 0.4)
+            color = torch.lerp(color, d.ink, shirt_word(d.cloth_text, x, y) * (hits.world[2] > -0.3))
+        return self._matt(color, hits)
 
-    def _hat(
-        self,
-        kind: int,
-        where: Tensor,
-        world: Tensor,
-        head: Tensor,
-        normal: Tensor,
-        light: Lights,
-        lit: Tensor,
-        open_: Tensor,
-    ) -> Tensor:
-        d = self.dress.take(where)
-        y, z = head[1], head[2]
-        ribs = 0.85 + 0.15 * torch.sin(60 * torch.atan2(head[0], z + 0.08)) * (d.hat_kind == 1)
+    def _hat(self, hits: Hits) -> Tensor:
+        d = self.dress.take(hits.where)
+        x, y, z = hits.head
+        ribs = 0.85 + 0.15 * torch.sin(60 * torch.atan2(x, z + 0.08)) * (d.hat_kind == 1)
         band = torch.where(d.hat_kind == 1, ((y < 0.42 + 0.2 * z) | (y > 0.86)).float(), 0.0)
         band = torch.where(d.hat_kind == 2, ramp(0.19, 0.21, z) * ramp(0.56, 0.54, y), band)
-        brim_band = ramp(0.44, 0.46, y) * ramp(0.60, 0.58, y) * (length2(head[0], z + 0.06) < 0.78)
+        brim_band = ramp(0.44, 0.46, y) * ramp(0.60, 0.58, y) * (length2(x, z + 0.06) < 0.78)
         band = torch.where(d.hat_kind == 3, brim_band, band)
         color = torch.lerp(d.hat, d.hat_trim, band) * ribs
-        diffuse = (((normal * light.direction).sum(0) + 0.15) / 1.15).clamp(min=0) * lit
-        return self._mix(color, light, diffuse, torch.zeros_like(lit), normal, open_, 0.4)
+        return self._matt(color, hits)
 
-    def _shiny(
-        self,
-        kind: int,
-        where: Tensor,
-        world: Tensor,
-        head: Tensor,
-        normal: Tensor,
-        light: Lights,
-        lit: Tensor,
-        open_: Tensor,
-    ) -> Tensor:
-        d = self.dress.take(where)
-        color = {FRAME: d.frame, METAL: d.metal}.get(kind, torch.full_like(world, 0.012))
-        diffuse = (normal * light.direction).sum(0).clamp(min=0) * lit
-        half = normalize(light.direction + torch.tensor([0.0, 0.0, 1.0], device=world.device).view(3, 1), dim=0)
-        spec = 0.7 * (normal * half).sum(0).clamp(min=0) ** 40
-        if kind == LENS:
-            spec = spec + 0.04 * ramp(0.02, 0.10, head[1])
-        return self._mix(color, light, diffuse, spec, normal, open_, 0.5)
+    def _shiny(self, hits: Hits) -> Tensor:
+        d = self.dress.take(hits.where)
+        color = {FRAME: d.frame, METAL: d.metal}.get(hits.kind, torch.full_like(hits.world, 0.012))
+        diffuse = hits.facing_light().clamp(min=0) * hits.lit
+        spec = 0.7 * (hits.normal * hits.halfway()).sum(0).clamp(min=0) ** 40
+        if hits.kind == LENS:
+            spec = spec + 0.04 * ramp(0.02, 0.10, hits.head[1])
+        return self._mix(color, hits, hits.normal, diffuse, spec, 0.5)
 
-    def _mix(
-        self, color: Tensor, light: Lights, diffuse: Tensor, spec: Tensor, normal: Tensor, open_: Tensor, rim: float
-    ) -> Tensor:
-        """Key, ambient and rim light together; `diffuse` is [M] or [3, M]."""
+    def _matt(self, color: Tensor, hits: Hits) -> Tensor:
+        """Cloth and felt: no highlight."""
+        diffuse = ((hits.facing_light() + 0.15) / 1.15).clamp(min=0) * hits.lit
+        return self._mix(color, hits, hits.normal, diffuse, torch.zeros_like(hits.lit), 0.4)
+
+    def _mix(self, color: Tensor, hits: Hits, normal: Tensor, diffuse: Tensor, spec: Tensor, rim: float) -> Tensor:
+        """Key, ambient and rim light together. `diffuse` is [M] or [3, M]; `normal` has skin's and hair's bumps."""
+        light, open_ = hits.light, hits.open_
         sky = 0.80 + 0.25 * normal[1]
         edge = (1 - normal[2].clamp(min=0)) ** 3 * open_ * rim
         lighting = light.key * diffuse * (0.45 + 0.55 * open_) + light.fill * (sky * open_)

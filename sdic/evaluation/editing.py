@@ -1,0 +1,112 @@
+"""Editing against ground truth: strengths that reach what was asked, and what the edit is then worth.
+
+Shapes: M changes of one attribute, S strengths; pictures [., 3, H, W] in [-1, 1], at the size metrics look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from sdic.evaluation.domains import label_of
+from sdic.evaluation.judges import Judges
+from sdic.evaluation.metrics import measure, seen
+from sdic.evaluation.subjects import Truth
+from sdic.methods import Inverter
+from sdic.types import Direction, Inversion
+
+SHARES = (0.5, 1.0, 1.5)
+"""Strengths that are tried, as shares of what is asked; 0 is the inversion itself."""
+DETAIL = 0.1  # a pixel shows a detail where leaving it out changes a channel by more than this, of 2
+CHANGED = 0.1  # a pixel is moved by an edit where the truth differs from the photo by more than this
+MEASURES = ["l2", "lpips", "id"]
+Numbers = dict[str, "float | None"]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """pictures [M, 3, H, W]: the edits, one for each change. numbers: change's label -> name -> number."""
+
+    pictures: Tensor
+    numbers: dict[str, Numbers]
+
+
+@torch.no_grad()
+def edit_and_measure(
+    inverter: Inverter,
+    inversion: Inversion,
+    direction: Direction,
+    attribute: str,
+    photo: Tensor,
+    truth: Truth,
+    judges: Judges,
+) -> Edited:
+    """One inverted photo [1, 3, H, W], edited by every change of a truth, each with the strength that it takes.
+
+    The attribute counts as moved by what the attribute network sees, from this method's own inversion: neither the
+    direction's scale nor an inversion that looks older than its photo is held against an edit.
+    """
+
+    def edits(strengths: Sequence[float]) -> Tensor:
+        return seen(inverter.edit(inversion, direction, [truth.sign * value for value in strengths]), inverter.geometry)
+
+    tried = sorted({change * share for change in truth.changes for share in SHARES})
+    pictures = torch.cat([seen(inversion.image.to(photo), inverter.geometry), edits(tried)])
+    values = judges.attribute(attribute, pictures)
+    moved = dict(zip([0.0, *tried], (truth.sign * (values - values[0])).tolist(), strict=True))
+    strengths, missed = [], []
+    for change in truth.changes:
+        knots = [0.0, *(change * share for share in SHARES)]
+        strength, out_of_reach = calibrate(change, knots, [moved[knot] for knot in knots])
+        strengths.append(strength)
+        missed.append(out_of_reach)
+    final = edits(strengths)
+    found = measure(MEASURES, truth.pictures, final, judges.networks)
+    found["attribute_error"] = (judges.attribute(attribute, final).cpu() - truth.values.cpu()).abs().tolist()
+    found["moved"] = [moved[change] for change in truth.changes]
+    rows: dict[str, Numbers] = {label_of(change): {} for change in truth.changes}
+    kept, region = details_kept(final, truth.pictures, truth.bare), region_error(final, truth.pictures, photo)
+    for place, row in enumerate(rows.values()):
+        row.update({name: values[place] for name, values in found.items()})
+        row |= {"details_kept": kept[place], "region_l2": region[place]}
+        row |= {"strength": strengths[place], "out_of_reach": float(missed[place])}
+    return Edited(final, rows)
+
+
+def calibrate(asked: float, strengths: Sequence[float], moved: Sequence[float]) -> tuple[float, bool]:
+    """(strength at which the attribute moves by `asked`, whether that is out of reach).
+
+    strengths ascend from 0; moved [same] is what they were measured to do, 0 at strength 0. Between them the response
+    is taken as linear. The first strength that gets there counts; where none does, the one that gets closest.
+    """
+    for (low, before), (high, after) in pairwise(zip(strengths, moved, strict=True)):
+        if before < asked <= after:
+            return low + (high - low) * (asked - before) / (after - before), False
+    closest = max(range(len(moved)), key=lambda place: moved[place])
+    return strengths[closest], True
+
+
+def details_kept(edits: Tensor, truths: Tensor, bare: Tensor) -> list[float | None]:
+    """1 - |edit - truth|^2 / |bare - truth|^2 over the pixels that show details, at least -1; None without any.
+
+    All [M, 3, H, W]; `bare` is the truth without details. 1 is perfect, 0 is what leaving all details out scores.
+    """
+    shown = (truths - bare).abs().amax(1, keepdim=True) > DETAIL
+    error = ((edits - truths).square() * shown).flatten(1).sum(1).tolist()
+    worst = ((bare - truths).square() * shown).flatten(1).sum(1).tolist()
+    return [max(-1.0, 1 - e / w) if w > 0 else None for e, w in zip(error, worst, strict=True)]
+
+
+def region_error(edits: Tensor, truths: Tensor, photo: Tensor) -> list[float | None]:
+    """Mean squared error over the pixels that the edit should change, [M]; None where it changes none.
+
+    edits, truths [M, 3, H, W], photo [1, 3, H, W].
+    """
+    changed = (truths - photo).abs().amax(1, keepdim=True) > CHANGED
+    error = ((edits - truths).square() * changed).flatten(1).sum(1).tolist()
+    count = (changed.flatten(1).sum(1) * truths.shape[1]).tolist()
+    return [e / n if n else None for e, n in zip(error, count, strict=True)]

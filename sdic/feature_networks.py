@@ -1,0 +1,58 @@
+"""The frozen networks that losses and metrics look through, by the name of a model or from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sdic import zoo
+from sdic.errors import CheckpointError
+from sdic.loading import read_frozen
+from sdic.losses.perceptual import BACKBONE, BACKBONE_SOURCE, pretrained_lpips, random_lpips
+from sdic.networks.portrait_nets import PerceptualDistance
+
+LPIPS_FILE = zoo.WeightFile(BACKBONE, BACKBONE_SOURCE, "BSD-3-Clause (torchvision)")
+
+
+def perceptual_distance(name: str) -> Any:
+    """The distance that `name` means, frozen, on the CPU: called with (photo, output) it gives [B]. Its `.name` is what
+    tables call its numbers: distances through different networks do not compare.
+
+    "pretrained": LPIPS with torchvision's AlexNet from the pretrained folders; the file of that AlexNet: the same.
+    "random": LPIPS with a random backbone ("lpips_random"). A model (`portraits-attributes`) or a file that holds an
+    attribute network: the distance of its features ("perceptual"). CheckpointError where it is none of these.
+    """
+    if name == "random":
+        return random_lpips()
+    if name == "pretrained":
+        return pretrained_lpips(_backbone())
+    if Path(name).name == BACKBONE and Path(name).is_file():
+        return pretrained_lpips(name)
+    network: Any = read_frozen(name).need("attribute_net", f"the perceptual distance of {name}")
+    return PerceptualDistance(network)
+
+
+def identity_network(name: str) -> Any:
+    """The one network of a model (`arcface`, `moco`, `portraits-identity`) or file that embeds pictures, frozen, on the
+    CPU: `embed` gives unit vectors [B, E]. CheckpointError where there is not just one."""
+    networks = read_frozen(name).networks  # checks recorded hashes as well
+    able = [network for network in networks.values() if hasattr(network, "embed")]
+    if len(able) != 1:
+        raise CheckpointError(
+            f"{name}: an identity network is one that embeds pictures; this holds {', '.join(sorted(networks))}"
+        )
+    network: nn.Module = able[0]
+    return network.eval().requires_grad_(False)
+
+
+def _backbone() -> Path:
+    found = zoo.find_file(LPIPS_FILE)
+    if found is None:
+        looked = ", ".join(dict.fromkeys(str(folder) for folder in zoo.search_folders()))
+        raise CheckpointError(
+            f"LPIPS needs torchvision's AlexNet, {BACKBONE}, looked for in {looked}. Download it from "
+            f"{BACKBONE_SOURCE} and put it there under this name, or set {zoo.ENVIRONMENT} to its folder"
+        )
+    return found

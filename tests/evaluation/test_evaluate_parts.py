@@ -1,0 +1,228 @@
+"""Portraits and their truths, journals, summaries, tables, the Fréchet distance: each beside a case that is known."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from sdic.data.portraits import PortraitParams, field_spec, split_params
+from sdic.errors import ConfigError, UnknownNameError
+from sdic.evaluation.contenders import resolve
+from sdic.evaluation.domains import DOMAINS, domain, parse_changes
+from sdic.evaluation.fid import frechet_distance, moments_of
+from sdic.evaluation.journal import Journal
+from sdic.evaluation.subjects import Portraits, draw, in_levels, move
+from sdic.evaluation.summary import gain, mean, over_changes, stops_paying
+from sdic.evaluation.tables import inversion_table, paying, table
+
+CPU = torch.device("cpu")
+PORTRAITS = DOMAINS["portraits"]
+
+
+# Domains and methods -------------------------------------------------------------------------------------------------
+
+
+def test_unknown_names_suggest_the_closest(domain_files):
+    with pytest.raises(UnknownNameError, match="did you mean 'portraits'"):
+        domain("portrait")
+    with pytest.raises(UnknownNameError, match="did you mean 'e4e'"):
+        resolve(["e4"], PORTRAITS)
+    with pytest.raises(UnknownNameError, match="did you mean 'yaw'"):
+        parse_changes(["yav=5"], PORTRAITS)
+
+
+def test_methods_are_the_domains_models(domain_files):
+    assert resolve(["e4e", "sdic"], PORTRAITS) == {"e4e": "portraits-e4e", "sdic": "portraits"}
+    assert resolve(["portraits", "a=sdic"], PORTRAITS) == {"portraits": "portraits", "a": "portraits"}
+
+
+def test_methods_may_be_files_with_labels(domain_files, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    file.touch()
+    assert resolve([str(file), f"first={file}"], PORTRAITS) == {"mine": str(file), "first": str(file)}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["e4e", "e4e"], "two methods"),
+        (["a b=e4e"], "label"),
+        (["tiny"], "domain 'tiny'"),
+        (["portraits-attributes"], "losses and metrics"),
+        ([], "no methods"),
+    ],
+)
+def test_methods_that_cannot_be(domain_files, words, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve(words, PORTRAITS)
+
+
+@pytest.mark.parametrize("word", ["yaw", "yaw=", "yaw=a", "yaw=-5", "yaw=0", "yaw=61", "yaw=inf", "age=40"])
+def test_changes_that_cannot_be(word):
+    with pytest.raises(ConfigError):
+        parse_changes([word], PORTRAITS)
+
+
+def test_changes_are_put_in_order():
+    assert parse_changes(["yaw=20,5", "smile=0.25"], PORTRAITS) == {"yaw": (5.0, 20.0), "smile": (0.25,)}
+    assert parse_changes([], PORTRAITS) == dict(PORTRAITS.changes)
+
+
+# Portraits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["age", "yaw", "smile"])
+def test_a_move_stays_within_the_range(name):
+    spec = field_spec(name)
+    values = torch.linspace(spec.low, spec.high, 41)
+    params = PortraitParams.defaults(41, **{name: values})
+    largest = (spec.high - spec.low) / 2
+    for change in (0.1 * largest, largest):
+        moved, signs = move(params, name, change)
+        assert torch.allclose(getattr(moved, name), values + change * torch.tensor(signs), atol=1e-4)
+    assert signs[0] == 1
+    assert signs[-1] == -1
+
+
+def test_a_truth_differs_in_its_attribute_alone():
+    subjects = Portraits("test", 3, 32, {"age": (20.0,), "yaw": (5.0, 30.0)}, CPU)
+    found = list(subjects.read(lambda key: True, lambda key: key == subjects.keys[1]))
+    assert [subject.key for subject in found] == subjects.keys
+    assert [bool(subject.truths) for subject in found] == [False, True, False]
+    params, truth = subjects.params[1], found[1].truths["yaw"]
+    assert torch.equal(found[1].photo, draw(params, 32, CPU))
+    for place, change in enumerate((5.0, 30.0)):
+        moved = params.replace(yaw=params.yaw + truth.sign * change)
+        assert truth.values[place] == pytest.approx(float(moved.yaw))
+        assert torch.equal(truth.pictures[place], draw(moved, 32, CPU)[0])
+        assert torch.equal(truth.bare[place], draw(moved.without_details(), 32, CPU)[0])
+
+
+def test_portraits_do_not_depend_on_how_many_are_drawn():
+    few, many = (Portraits("test", count, 32, {}, CPU) for count in (2, 19))
+    for a, b in zip(few.read(lambda key: True, bool), many.read(lambda key: True, bool), strict=False):
+        assert a.key == b.key
+        assert torch.equal(a.photo, b.photo)
+
+
+def test_the_sheet_shows_different_details():
+    subjects = Portraits("test", 12, 32, {}, CPU)
+    shown = subjects.showcase(12, 4)
+    assert len(set(shown)) == 4
+    assert split_params("test", 12)[[subjects.keys.index(key) for key in shown]].has_details().all()
+    assert subjects.showcase(2, 4) == subjects.showcase(2, 2)
+
+
+def test_levels_are_those_of_a_file():
+    picture = torch.rand(1, 3, 8, 8) * 2.2 - 1.1
+    found = in_levels(picture)
+    assert (found - picture.clamp(-1, 1)).abs().max() <= 1 / 255 + 1e-6
+    assert torch.equal(in_levels(found), found)
+
+
+# Journals ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_goes_on_behind_a_torn_line(tmp_path):
+    journal = Journal(tmp_path, "e4e", {"weights": "a"})
+    journal.add("one", {"l2": 0.1})
+    with open(journal.path, "a") as handle:
+        handle.write('{"picture": "two", "l2"')
+    again = Journal(tmp_path, "e4e", {"weights": "a"})
+    assert "one" in again
+    assert "two" not in again
+    again.add("three", {"l2": None})
+    last = Journal(tmp_path, "e4e", {"weights": "a"})
+    assert last.select(["three", "two", "one"]) == [{"l2": None}, {"l2": 0.1}]
+    assert json.loads(last.path.read_text().splitlines()[0])["settings"]["weights"] == "a"
+
+
+def test_other_settings_have_another_journal(tmp_path):
+    Journal(tmp_path, "e4e", {"weights": "a"}).add("one", {"l2": 0.1})
+    assert "one" not in Journal(tmp_path, "e4e", {"weights": "b"})
+
+
+# Summaries and tables ------------------------------------------------------------------------------------------------
+
+
+def inverted(**values):
+    return {"psnr": 20, "ssim": 0.5, "l2": 0.04, "perceptual": 0.2, "id": 0.6, "seconds": 0.1, "images": 3, **values}
+
+
+def test_gains_by_hand():
+    found = gain(inverted(), inverted(psnr=23.5, ssim=0.75, l2=0.01, perceptual=0.1, id=0.9, seconds=0.2))
+    assert found == pytest.approx(
+        {"psnr": 3.5, "ssim": 0.25, "l2": 0.25, "perceptual": 0.5, "id": 0.75, "seconds": 2.0}
+    )
+    assert gain(inverted(id=1), inverted())["id"] is None
+    assert gain(inverted(psnr=None), inverted())["psnr"] is None
+
+
+def test_the_table_ends_with_the_gain():
+    results = {"e4e": inverted(), "sdic": inverted(psnr=23.5, l2=0.01, id=0.9)}
+    text = inversion_table(results, {"sdic": gain(results["e4e"], results["sdic"])})
+    last = text.splitlines()[-1]
+    for word in ("sdic against e4e", "+3.50", "x 0.25", "+75% of the rest"):
+        assert word in last
+    assert "PSNR ↑" in text
+    assert len({len(line) for line in text.splitlines()}) == 1
+
+
+def test_a_table_is_markdown():
+    assert table(["a", "b"], [["x", "10"]]) == "| a |  b |\n| - | -: |\n| x | 10 |"
+
+
+def test_means_leave_out_what_is_not_known():
+    assert mean([1, None, 3]) == 2
+    assert mean([None]) is None
+    assert mean([float("inf"), 1]) is None
+
+
+def test_means_over_changes_count_moves_as_shares():
+    numbers = dict.fromkeys(
+        ("l2", "perceptual", "id", "attribute_error", "details_kept", "region_l2", "out_of_reach"), 1
+    )
+    found = over_changes({"5": {**numbers, "moved": 4, "strength": 5}, "20": {**numbers, "moved": 12, "strength": 30}})
+    assert found["moved"] == pytest.approx(0.7)
+    assert found["strength"] == pytest.approx(1.25)
+    assert found["l2"] == 1
+
+
+def test_how_far_compensating_pays():
+    theirs = {change: {"l2": 1.0, "perceptual": 1.0} for change in ("5", "10", "20", "30")}
+
+    def ours(*values):
+        return {change: {"l2": value, "perceptual": 0.5} for change, value in zip(theirs, values, strict=True)}
+
+    def found(*values):
+        return stops_paying(theirs, ours(*values), ("l2", "perceptual"))
+
+    assert found(0.5, 0.9, 1.1, 1.2) == {"l2": 10, "perceptual": None, "largest": 30}
+    assert found(0.5, 1.1, 0.9, 0.9)["l2"] == 5  # it stops at the first change where it does not pay
+    assert found(1, 1, 1, 1)["l2"] == 0
+    text = paying("yaw", "degrees", "sdic", "e4e", found(1, 1, 1, 1))
+    assert "l2 at no change" in text
+    assert "perceptual up to 30 degrees and beyond" in text
+
+
+# Fréchet distance ----------------------------------------------------------------------------------------------------
+
+
+def test_two_samples_of_one_gaussian_are_close():
+    draw = torch.Generator().manual_seed(0)
+    samples = [torch.randn(20_000, 4, generator=draw) for _ in range(2)]
+    a, b = (moments_of(sample.split(1000), lambda x: x) for sample in samples)
+    assert frechet_distance(a, b) < 2e-3
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_shifted_and_widened_gaussians_have_the_closed_form():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, 3, generator=draw)
+    shift = torch.tensor([3.0, 0.0, -4.0])
+    a, b = moments_of([x], lambda v: v), moments_of([2 * x + shift], lambda v: v)
+    # |m|^2 + tr(S + 4 S - 2 * 2 S) = |m|^2 + tr S, with the sample's own mean and covariance
+    expected = float((a[0] + shift).square().sum() + a[1].trace())
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
