@@ -112,7 +112,7 @@ def _merge(config: DictConfig, other: DictConfig, what: str) -> DictConfig:
 
 
 def _refuse_unknown(config: DictConfig, other: DictConfig, what: str, prefix: str = "") -> None:
-    """Raise for keys that the schema lacks, naming the closest known key anywhere in it."""
+    """Raise for keys that the schema lacks, naming the closest known key anywhere in it; `off` for a text stays one."""
     for key in other:
         node = OmegaConf.select(config, str(key)) if str(key) in config else None
         if str(key) not in config:
@@ -124,6 +124,8 @@ def _refuse_unknown(config: DictConfig, other: DictConfig, what: str, prefix: st
                 f"{what}: unknown key {prefix + str(key)!r}{near}; known here: {', '.join(map(str, config))}"
             )
         child = other._get_node(key)
+        if other[key] is False and isinstance(node, str):
+            other[key] = "off"  # YAML reads the bare word as a truth value
         if (
             isinstance(node, DictConfig)
             and isinstance(child, DictConfig)

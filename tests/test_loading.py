@@ -122,6 +122,8 @@ def test_missing_files_of_ours_say_what_makes_them(tmp_path: Path, monkeypatch: 
 
 def test_installed_weights_are_found(portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SDIC_PRETRAINED")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # not a clone, which has them in ./pretrained
     monkeypatch.setattr("sdic.zoo.REPOSITORY", tmp_path / "elsewhere")
     wanted = zoo.card("portraits").files[0]
     monkeypatch.setattr("sdic.zoo.INSTALLED", tmp_path / "nowhere")

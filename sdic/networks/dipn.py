@@ -22,6 +22,7 @@ from sdic.networks.irse import IRBlock
 from sdic.networks.layers import ConvNormAct, conv2d_norm, conv3d_norm, up2d_norm, up3d_norm
 
 Preset = Literal["released", "paper"]
+MapSource = Literal["predicted", "difference", "refined"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,19 @@ class DIPNConfig:
     spatial_contextual: the two-branch module (Table 2, Figure 4a); without it both pictures go straight into the
     volume.
     attention: fuse guides by spatial attention (eq. 1-2); without it they are added.
+    map: what the discrepancy map is: "predicted" by the network, as in the paper; "difference", the plain I - R_o, with
+    no network at all; "refined", the difference and a share of the prediction, which begins at 0. Ours: for trainings
+    of minutes, in which a prediction from nothing does not yet say anything.
     """
 
     preset: Preset = "released"
     spatial_contextual: bool = True
     attention: bool = True
+    map: MapSource = "predicted"
 
     def __post_init__(self) -> None:
+        if self.map not in ("predicted", "difference", "refined"):
+            raise ConfigError(f"map must be 'predicted', 'difference' or 'refined', got {self.map!r}")
         if self.preset not in ("released", "paper"):
             raise ConfigError(f"preset must be 'released' or 'paper', got {self.preset!r}")
 
@@ -200,6 +207,10 @@ class DIPN(nn.Module):
     def __init__(self, config: DIPNConfig):
         super().__init__()
         self.config = config
+        if config.map == "difference":
+            return
+        if config.map == "refined":
+            self.share = nn.Parameter(torch.zeros(()))
         if config.spatial_contextual:
             self.photo_encoder = BranchEncoder()  # same structure, weights of its own
             self.initial_encoder = BranchEncoder()
@@ -227,6 +238,14 @@ class DIPN(nn.Module):
             raise ValueError(
                 f"photo and reconstruction must have one shape, got {list(photo.shape)} and {list(initial.shape)}"
             )
+        if self.config.map == "difference":
+            return photo - initial
+        if self.config.map == "refined":
+            return photo - initial + self.share * self.predict(photo, initial)
+        return self.predict(photo, initial)
+
+    def predict(self, photo: Tensor, initial: Tensor) -> Tensor:
+        """The network's own part of the map."""
         guides: list[Tensor] = []
         if self.config.spatial_contextual:
             photo_features = self.up_path(self.photo_encoder(photo))

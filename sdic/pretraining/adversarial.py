@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdic.evaluation.fid import frechet_distance, moments_of
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.stylegan2 import Generator
 from sdic.pretraining.bank import Recipe, open_bank
 from sdic.pretraining.config import AdversarialConfig
 from sdic.pretraining.exporting import export, grid
-from sdic.pretraining.fid import frechet_distance, moments_of
 from sdic.pretraining.losses import (
     critic_loss,
     face_weight,

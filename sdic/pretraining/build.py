@@ -12,16 +12,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from sdic import zoo
 from sdic.checkpoints import copy_native, read_bundle
 from sdic.config import load_config, to_yaml
+from sdic.data.portraits import render, split_params
 from sdic.data.portraits.write import write_split
 from sdic.errors import SdicError, UnknownNameError
+from sdic.loading import load
+from sdic.methods.sdic import SDICInverter
 from sdic.pretraining.bank import OutOfTimeError
 from sdic.pretraining.config import DirectionsConfig
 from sdic.pretraining.directions import find_directions
-from sdic.pretraining.exporting import portable
+from sdic.pretraining.exporting import export, portable
 from sdic.pretraining.loop import train
 from sdic.pretraining.stages import build_stage
 from sdic.training.config import ModelConfig, TrainConfig
@@ -32,7 +38,6 @@ from sdic.utils.tensors import resolve_device
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 ORDER = ("pictures", "attributes", "identity", "generator-supervised", "generator", "encoder", "directions", "sdic")
-DOMAIN = "portraits"
 LIMIT_MIB = 40.0
 PICTURES = {"": (12_000, 500), "_64": (8_000, 300), "_debug": (8, 4)}  # for SDIC: training, validation
 SIZES = {"": 128, "_64": 64, "_debug": 32}
@@ -137,8 +142,7 @@ def _make(plan: Plan, name: str, minutes: float) -> bool:
     if not train(stage):
         return False
     if name != "generator-supervised":
-        source = {"domain": DOMAIN} if stage.config.data.source == DOMAIN else {}
-        ship(plan, name, plan.runs / name / "result", plan.runs / name / "log.txt", source)
+        ship(plan, name, plan.runs / name / "result", plan.runs / name / "log.txt", {})
     return True
 
 
@@ -185,18 +189,46 @@ def _directions(plan: Plan) -> bool:
 
 
 def _sdic(plan: Plan) -> bool:
-    """SDIC on portraits with details, by the trainer that everybody uses."""
-    size, folder = SIZES[plan.variant], plan.runs / "sdic"
-    device = resolve_device(plan.device)
-    counts = PICTURES[plan.variant]
-    data = {}
-    for split, count in zip(("inversion", "validation"), counts, strict=True):
-        data[split] = plan.runs / "pictures" / f"{split}-{size}.zip"
-        write_split(split, data[split], count, size, device=device)
-    words = [
-        f"run.dir={folder}",
-        f"data.path={data['inversion']}",
-        f"validation.path={data['validation']}",
+    """SDIC on portraits with details, by the trainer that everybody uses; in two runs where the variant has a config
+    for the first, which trains DICN alone."""
+    size, counts = SIZES[plan.variant], PICTURES[plan.variant]
+    words = []
+    for key, split, count in zip(("data", "validation"), ("inversion", "validation"), counts, strict=True):
+        path = plan.runs / "pictures" / f"{split}-{size}.zip"
+        write_split(split, path, count, size, device=resolve_device(plan.device))
+        words.append(f"{key}.path={path}")
+    log, early = "", plan.runs / "sdic-difference"
+    if plan.config(early.name).is_file():
+        if _trained(plan, early.name, words) is None:
+            return False
+        words.append(f"model.start={_best(early)}")
+        log = (early / "log.txt").read_text(encoding="utf-8")
+    config, folder = _trained(plan, "sdic", words), plan.runs / "sdic"
+    if config is None:
+        return False
+    weights = _best(folder)
+    log += (folder / "log.txt").read_text(encoding="utf-8")
+    result, step = folder / "result", int(read_bundle(weights).source["step"])
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    measured = [row for row in rows if row["kind"] == "validation" and row["step"] == step]
+    if not measured:
+        raise SdicError(f"{folder}: metrics.jsonl has no validation of step {step}, when the best weights were kept")
+    write_atomic(result / "config.yaml", to_yaml(config))
+    write_atomic(result / "metrics.json", json.dumps(measured[-1], indent=2) + "\n")
+    write_atomic(result / "log.txt", log)
+    _export_compensator(weights, result / "sdic.safetensors")
+    pictures = sorted((folder / "pictures").glob("*.png"))
+    if pictures:
+        shutil.copyfile(pictures[-1], result / "samples.png")
+    ship(plan, "sdic", result, result / "log.txt", _partners(plan, config.model))
+    return True
+
+
+def _trained(plan: Plan, name: str, words: Sequence[str]) -> TrainConfig | None:
+    """Train (on) by the config of a name; its settings, or None where the run was stopped: the same command goes on."""
+    every = [
+        *words,
+        f"run.dir={plan.runs / name}",
         f"model.frozen={plan.file('encoder')}",
         f"model.generator={plan.file('generator')}",
         f"loss.lpips_weights={plan.file('attributes')}",
@@ -204,27 +236,34 @@ def _sdic(plan: Plan) -> bool:
         f"device={plan.device}",
         *(plan.settings or {}).get("sdic", ()),
     ]
-    config = load_config(TrainConfig, plan.config("sdic"), words)
-    code, states = train_sdic(config), list_states(folder / "checkpoints")
-    if code or not states or step_of(states[-1]) < config.run.steps:  # stopped; the same command goes on
-        return False
+    config = load_config(TrainConfig, plan.config(name), every)
+    code, states = train_sdic(config), list_states(plan.runs / name / "checkpoints")
+    return None if code or not states or step_of(states[-1]) < config.run.steps else config
+
+
+def _best(folder: Path) -> Path:
+    """The best weights of a finished run."""
     weights = folder / "checkpoints" / "best.safetensors"
     if not weights.is_file():
         raise SdicError(f"{folder}: the run has ended without best weights; set validation.every")
-    step = int(read_bundle(weights).source["step"])
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    measured = [row for row in rows if row["kind"] == "validation" and row["step"] == step]
-    if not measured:
-        raise SdicError(f"{folder}: metrics.jsonl has no validation of step {step}, when the best weights were kept")
-    result = folder / "result"
-    write_atomic(result / "config.yaml", to_yaml(config))
-    write_atomic(result / "metrics.json", json.dumps(measured[-1], indent=2) + "\n")
-    shutil.copyfile(weights, result / "sdic.safetensors")
-    pictures = sorted((folder / "pictures").glob("*.png"))
-    if pictures:
-        shutil.copyfile(pictures[-1], result / "samples.png")
-    ship(plan, "sdic", result, folder / "log.txt", _partners(plan, config.model))
-    return True
+    return weights
+
+
+def _export_compensator(weights: Path, path: Path) -> None:
+    """Write DIPN and DICN of a training run, in half precision if the inversions of unseen portraits agree."""
+    inverter = load(weights, "cpu", optimize=False)
+    assert isinstance(inverter, SDICInverter)
+    portraits = render(split_params("validation", 8), inverter.geometry.resolution)
+    known = inverter.invert(portraits)
+
+    def inversions(networks: Mapping[str, Any]) -> Tensor:
+        discrepancy = networks["dipn"](known.photo, known.initial_image)
+        latent, feature = networks["dicn"](discrepancy, known.base_latent, known.base_feature)
+        return inverter.render(latent, feature, inverter.layer)
+
+    bundle = read_bundle(weights)
+    source = {key: value for key, value in bundle.source.items() if key not in ("file", "sha256", "layout")}
+    export(path, bundle.networks, inversions, source)
 
 
 def _partners(plan: Plan, model: ModelConfig) -> dict[str, str]:

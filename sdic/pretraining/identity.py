@@ -90,12 +90,12 @@ class IdentityStage(Stage):
         self.optimizers = {"embedder": self.adam(parameters, config.optim)}
 
     def step(self, step: int) -> dict[str, Tensor]:
-        index = self.bank.draw(self.run.batch)
-        return self.update(self.bank.batch(index), index // self.config.data.views, self.traits[index], step)
+        return self.update(self.bank.draw(self.run.batch), step)
 
-    def update(self, picture: Tensor, person: Tensor, traits: Tensor, step: int) -> dict[str, Tensor]:
-        """One step on given pictures [B, 3, R, R] of people [B] with standardised traits [B, T]."""
+    def update(self, index: Tensor, step: int) -> dict[str, Tensor]:
+        """One step on pictures `index` [B] of the bank."""
         config = self.config
+        picture, person, traits = self.bank.batch(index), index // config.data.views, self.traits[index]
         margin = config.margin * min(1.0, step / max(1, config.margin_steps))
         self.network.train()
         with self.autocast():

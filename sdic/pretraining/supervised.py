@@ -150,7 +150,7 @@ class SupervisedStage(Stage):
         return metric / (codes @ metric).var(0).mean().sqrt()
 
     def mapping_error(self, index: Tensor) -> Tensor:
-        """Share of the variance of h(parameters) that mapping(z) misses in the metric of `code_metric`, on codes `index`
+        """Share of the variance of h(parameters) that mapping(z) misses, in `code_metric`, on codes `index`
         [M] of the pool."""
         z, vector = self.pool
         with torch.no_grad():

@@ -84,7 +84,7 @@ class FirstPassCache:
         from safetensors.torch import save
 
         digests = sorted(entries)
-        tensors = {name: torch.stack([entries[digest][name] for digest in digests]) for name in entries[digests[0]]}
+        tensors = {name: _stacked([entries[digest][name] for digest in digests]) for name in entries[digests[0]]}
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:24]
         with atomic_file(self.folder / f"{name}.safetensors") as handle:
             handle.write(save(tensors, metadata={"digests": json.dumps(digests)}))
@@ -106,7 +106,7 @@ class FirstPassCache:
             for index, entry in zip(missing, made, strict=True):
                 entries[index] = entry
         columns = {
-            name: torch.stack([entry[name] for entry in entries if entry is not None]).to(batch.photo)
+            name: _stacked([entry[name] for entry in entries if entry is not None]).to(batch.photo)
             for name in ("latent", "initial")
             if name == "latent" or self.mode == "first_pass"
         }
@@ -122,6 +122,12 @@ class FirstPassCache:
 
     def _marker(self, contents: object) -> Path:
         return self.folder / f"complete-{hashlib.sha256(repr(contents).encode()).hexdigest()[:24]}"
+
+
+def _stacked(values: list[Tensor]) -> Tensor:
+    """Kept values as one batch. Under autocast to bf16, torch would refuse to stack the pictures' half precision."""
+    with torch.autocast("cpu", enabled=False):
+        return torch.stack(values)
 
 
 def fill(

@@ -75,6 +75,8 @@ class ModelConfig:
     generator: another name or file to take the generator from, where `frozen` holds only an encoder.
     start: a name or file with DIPN and DICN to start from; empty: from nothing.
     preset: which text the two networks follow. layer: the compensated layer k of the generator.
+    map: what the discrepancy map is (see `DIPNConfig`): "predicted" as in the paper; "difference" or "refined" where
+    there are minutes, not days. A "refined" run may start from a "difference" one.
     spatial_contextual, attention, fusion: the switches of Table 2 and Figure 4 (ablations: False, False, "affine").
     noise: of the generator while training; validation always uses the fixed one.
     batchnorm: statistics of a training batch: "local" per process, "sync" over all processes, "frozen" stored ones.
@@ -86,6 +88,7 @@ class ModelConfig:
     start: str = ""
     preset: Literal["released", "paper"] = "paper"
     layer: int = 7
+    map: Literal["predicted", "difference", "refined"] = "predicted"
     spatial_contextual: bool = True
     attention: bool = True
     fusion: Literal["attention", "affine"] = "attention"
@@ -136,13 +139,15 @@ class LossConfig:
 @dataclass
 class OptimConfig:
     """name: "ranger" is the field's (RAdam, Lookahead, gradient centralization), "ranger21" the package of that name.
-    lr: constant; ranger21 warms up and down by itself. batch: photos a step, over all processes and micro-batches.
+    lr: constant, or falling to 0 along a cosine over the last `fall` (a share) of the steps; ranger21 warms up and down
+    by itself. batch: photos a step, over all processes and micro-batches.
     accumulate: micro-batches a step and process. clip: largest gradient norm, 0 is no clipping.
     ema: decay of the averaged weights that are validated and exported, 0 is none.
     """
 
     name: Literal["ranger", "ranger21", "adam"] = "ranger"
     lr: float = 1e-3
+    fall: float = 0.0
     beta1: float = 0.95
     beta2: float = 0.999
     eps: float = 1e-5
@@ -153,6 +158,8 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _require(self.lr > 0, f"optim.lr must be above 0, got {self.lr}")
+        _require(0 <= self.fall <= 1, f"optim.fall is a share of the steps, 0 to 1, got {self.fall}")
+        _require(self.fall == 0 or self.name != "ranger21", "ranger21 has a schedule of its own; set optim.fall=0")
         for name in ("beta1", "beta2", "ema"):
             _require(0 <= getattr(self, name) < 1, f"optim.{name} must be in [0, 1), got {getattr(self, name)}")
         _require(self.eps > 0, f"optim.eps must be above 0, got {self.eps}")

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import io
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,19 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter], ste
             list(parameters), lr=config.lr, betas=betas, eps=config.eps, k=6, alpha=0.5, degenerated_to_sgd=True
         )
     return _quiet_ranger21(list(parameters), config, steps)
+
+
+def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
+    """The rate of step `step` (0, 1, ...) of a run of `steps`: `lr`, falling along a cosine over the last `fall`."""
+    left = (steps - step) / max(1.0, config.fall * steps)
+    return config.lr * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimConfig, step: int, steps: int) -> None:
+    """Give an optimiser the rate of a step; ranger21 keeps its own schedule."""
+    if config.name != "ranger21":
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step, steps)
 
 
 _COUNTERS = (

@@ -55,7 +55,7 @@ def build_stack(config: ModelConfig, seed: int) -> Stack:
             f"model.layer={config.layer}: the generator of {config.frozen} has layers 0 .. {sizes.layers - 1}"
         )
     if config.start:
-        compensator = _started(config, sizes)
+        compensator = _started(config, sizes, derive_seed(seed, "weights"))
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
@@ -70,7 +70,6 @@ def build_stack(config: ModelConfig, seed: int) -> Stack:
 
 def _fresh(config: ModelConfig, generator: Generator, geometry: Geometry) -> Compensator:
     sizes = generator.config
-    dipn = DIPN(DIPNConfig(config.preset, config.spatial_contextual, config.attention))
     dicn = DICN(
         DICNConfig(
             sizes.latent_rows,
@@ -82,15 +81,25 @@ def _fresh(config: ModelConfig, generator: Generator, geometry: Geometry) -> Com
             fusion=config.fusion,
         )
     )
-    return Compensator(dipn, dicn)
+    return Compensator(_fresh_dipn(config), dicn)
 
 
-def _started(config: ModelConfig, sizes: GeneratorConfig) -> Compensator:
-    """DIPN and DICN of a file, which must be what the other settings describe."""
+def _fresh_dipn(config: ModelConfig) -> DIPN:
+    return DIPN(DIPNConfig(config.preset, config.spatial_contextual, config.attention, config.map))
+
+
+def _started(config: ModelConfig, sizes: GeneratorConfig, seed: int) -> Compensator:
+    """DIPN and DICN of a file, which must be what the other settings describe; a DICN that was trained with the plain
+    difference may get a new DIPN that refines it."""
     bundle = read_frozen(config.start)
     dipn: Any = bundle.need("dipn", f"model.start={config.start}")
     dicn: Any = bundle.need("dicn", f"model.start={config.start}")
+    if (dipn.config.map, config.map) == ("difference", "refined"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            dipn = _fresh_dipn(config)
     has = {
+        "model.map": (dipn.config.map, config.map),
         "model.preset": (dipn.config.preset, config.preset),
         "model.spatial_contextual": (dipn.config.spatial_contextual, config.spatial_contextual),
         "model.attention": (dipn.config.attention, config.attention),

@@ -27,7 +27,7 @@ from sdic.training.distributed import World, join
 from sdic.training.features import build_features, build_loss
 from sdic.training.feeding import Feed
 from sdic.training.journal import Journal
-from sdic.training.optim import WeightAverage, build_optimizer
+from sdic.training.optim import WeightAverage, build_optimizer, set_learning_rate
 from sdic.training.stack import build_stack, trainable
 from sdic.training.step import autocast, training_step
 from sdic.training.volumes import slice_volumes
@@ -100,6 +100,7 @@ class Trainer:
             for name, value in terms.items():
                 share = value.detach() / config.optim.accumulate
                 sums[name] = sums[name] + share if name in sums else share
+        set_learning_rate(self.trained.optimizer, config.optim, progress.step, config.run.steps)
         self.trained.scaler.unscale_(self.trained.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.optim.clip or math.inf)
         values = self._agree({**sums, "grad_norm": norm})

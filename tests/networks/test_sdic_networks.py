@@ -176,3 +176,20 @@ def test_rearranged_encoders_are_the_same() -> None:
     with torch.no_grad():
         for got, expected in zip(fast_body(photo), body(photo), strict=True):
             torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_map_can_be_the_plain_difference() -> None:
+    photo, initial = torch.randn(2, 1, 3, 32, 32)
+    plain = DIPN(DIPNConfig(map="difference"))
+    assert not list(plain.parameters())
+    assert torch.equal(plain(photo, initial), photo - initial)
+    refined = DIPN(DIPNConfig(map="refined")).eval()
+    assert torch.equal(refined(photo, initial), photo - initial)  # at first
+    refined(photo, initial).square().sum().backward()
+    assert refined.share.grad is not None
+    assert float(refined.share.grad.abs()) > 0
+    with torch.no_grad():
+        refined.share.fill_(0.5)
+    torch.testing.assert_close(refined(photo, initial), photo - initial + 0.5 * refined.predict(photo, initial))
+    with pytest.raises(ConfigError, match="map must be"):
+        DIPN(DIPNConfig(map="guessed"))  # type: ignore[arg-type]

@@ -95,11 +95,12 @@ def test_new_weights_replace_the_note_of_the_old_ones(workshop: Any, plan: Plan)
     weights, note = plan.out / "attributes.safetensors", plan.out / "attributes.safetensors.sha256"
     weights.write_bytes(b"older weights")
     zoo.remember_sha256(weights, "0" * 64)
-    ship(plan, "attributes", workshop.root / "attributes" / "result", Path("nowhere"), {"domain": "portraits"})
+    ship(plan, "attributes", workshop.root / "attributes" / "result", Path("nowhere"), {"frozen": "one.safetensors"})
     assert note.read_text() == f"{sha256_of(weights)}  attributes.safetensors\n"
     assert zoo.known_sha256(zoo.card("portraits-attributes").files[0], weights) == sha256_of(weights)
     before, after = (read_bundle(path) for path in (workshop.file("attributes"), weights))
-    assert (before.source.get("domain"), after.source["domain"]) == (None, "portraits")
+    assert (before.source.get("frozen"), after.source["frozen"]) == (None, "one.safetensors")
+    assert before.source["domain"] == after.source["domain"] == "portraits"
     for name, tensor in before.networks["attribute_net"].state_dict().items():
         assert torch.equal(after.networks["attribute_net"].state_dict()[name], tensor), name
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sdic.errors import ConfigError
+from sdic.evaluation.fid import Moments, frechet_distance, moments_of
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PerceptualDistance
-from sdic.pretraining.fid import Moments, frechet_distance, moments_of
 from sdic.pretraining.identity import verification
 from sdic.pretraining.losses import (
     arcface_loss,

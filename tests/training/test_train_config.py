@@ -11,6 +11,8 @@ from sdic.training.config import TrainConfig
 
 FILES = sorted((REPOSITORY / "configs" / "train").glob("*.yaml"))
 DOMAINS = {"ffhq", "ffhq_released", "cars", "portraits", "debug"}
+PORTRAITS = sorted((REPOSITORY / "configs" / "portraits").rglob("*.yaml"))
+ON_PORTRAITS = [path for path in PORTRAITS if path.stem.startswith("sdic") or path.parent.name == "ablations"]
 ABLATIONS = {"no_sc_no_att", "no_att", "layer5", "layer9", "no_sc", "affine_fusion"}
 
 
@@ -24,6 +26,26 @@ def test_a_config_parses_and_reads_back_equal(path: Path, tmp_path):
     assert config.run.dir == f"runs/{path.stem}"
     (tmp_path / "resolved.yaml").write_text(to_yaml(config))
     assert load_config(TrainConfig, tmp_path / "resolved.yaml") == config
+
+
+@pytest.mark.parametrize("path", ON_PORTRAITS, ids=lambda path: path.stem)
+def test_a_config_for_portraits_parses(path: Path):
+    config = load_config(TrainConfig, path)
+    ablation = path.parent.name == "ablations"
+    assert config.run.dir == (f"runs/portraits/ablations/{path.stem}" if ablation else "runs/portraits/sdic")
+    assert config.loss.lpips_weights == "portraits-attributes"
+
+
+def test_off_is_a_word_where_a_text_is_asked_for(tmp_path: Path):
+    (tmp_path / "one.yaml").write_text("data: {cache: off}\n")
+    assert load_config(TrainConfig, tmp_path / "one.yaml").data.cache == "off"
+    assert load_config(TrainConfig, None, ["data.cache=off", "data.flip=off"]).data.cache == "off"
+    assert load_config(TrainConfig, None, ["data.flip=off"]).data.flip is False
+
+
+def test_portraits_have_the_papers_ablations():
+    changed = {path.stem for path in ON_PORTRAITS if path.parent.name == "ablations"}
+    assert changed >= {"no_sc", "no_att", "no_sc_no_att", "affine_fusion", "layer1", "layer5"}
 
 
 def test_ffhq_is_the_papers_text_and_its_release_the_authors_code():

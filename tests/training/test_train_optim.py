@@ -1,10 +1,13 @@
 """The optimisers: the right way down, quiet, and what the packages get wrong held off."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
+from sdic.errors import ConfigError
 from sdic.training.config import OptimConfig
-from sdic.training.optim import WeightAverage, build_optimizer
+from sdic.training.optim import WeightAverage, build_optimizer, learning_rate
 
 
 def parameter():
@@ -91,3 +94,15 @@ def test_the_average_of_weights_by_hand():
     assert average.network.weight.item() == pytest.approx(0.75 * 1 + 0.25 * 5)
     assert average.network.running_mean.item() == 3.0
     assert not any(p.requires_grad for p in average.network.parameters())
+
+
+def test_the_rate_is_constant_or_falls_over_the_end():
+    constant, falling = OptimConfig(lr=2.0), OptimConfig(lr=2.0, fall=0.5)
+    assert {learning_rate(constant, step, 100) for step in range(100)} == {2.0}
+    rates = [learning_rate(falling, step, 100) for step in range(100)]
+    assert rates[:50] == [2.0] * 50
+    assert rates[75] == pytest.approx(1.0)
+    assert all(later < earlier for earlier, later in pairwise(rates[50:]))
+    assert 0 < rates[99] < 0.01
+    with pytest.raises(ConfigError, match="schedule of its own"):
+        OptimConfig(name="ranger21", fall=0.5)

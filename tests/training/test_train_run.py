@@ -12,6 +12,7 @@ import torch
 from training_processes import DEBUG, REPOSITORY, SMALL
 
 import sdic
+from sdic.checkpoints import read_bundle
 from sdic.data.dataset import Batch, PictureDataset, collate
 from sdic.data.synthetic import SyntheticSource
 from sdic.errors import CheckpointError, ConfigError, SdicError
@@ -201,8 +202,23 @@ def test_half_precision_gradients_read_no_stray_memory(tmp_path, small_config, p
         assert all(torch.equal(got, expected) for got, expected in zip(again, gradients[0], strict=True))
 
 
-@pytest.mark.parametrize("precision", ["bf16"])
-def test_half_precision_trains(tmp_path, small_config, precision):
-    config = small_config(f"run.dir={tmp_path / 'run'}", "run.steps=2", f"precision={precision}")
+@pytest.mark.parametrize("cache", ["off", "first_pass"])
+def test_half_precision_trains(tmp_path, small_config, cache):
+    config = small_config(f"run.dir={tmp_path / 'run'}", "run.steps=2", "precision=bf16", f"data.cache={cache}")
     assert Trainer(config, ALONE).run() == 0
     assert all(torch.isfinite(torch.tensor(line["loss"])) for line in lines(tmp_path / "run"))
+
+
+def test_a_refined_run_starts_from_the_dicn_of_a_plain_one(tmp_path, small_config):
+    plain = small_config(f"run.dir={tmp_path / 'plain'}", "run.steps=1", "model.map=difference")
+    assert Trainer(plain, ALONE).run() == 0
+    start = next((tmp_path / "plain" / "checkpoints").glob("*.safetensors"))
+    words = (f"run.dir={tmp_path / 'refined'}", "run.steps=1", f"model.start={start}")
+    trainer = Trainer(small_config(*words, "model.map=refined"), ALONE)
+    held = read_bundle(start).networks["dicn"].state_dict()
+    for name, tensor in trainer.stack.compensator.dicn.state_dict().items():
+        assert torch.equal(tensor, held[name]), name
+    assert trainer.run() == 0
+    assert sdic.load(tmp_path / "refined", "cpu").compensator.dipn.config.map == "refined"
+    with pytest.raises(ConfigError, match=r"model\.map is predicted and the file has difference"):
+        Trainer(small_config(*words), ALONE)
