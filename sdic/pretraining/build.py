@@ -141,21 +141,32 @@ def _make(plan: Plan, name: str, minutes: float) -> bool:
     stage = build_stage(name, str(plan.config(name)), words)
     if not train(stage):
         return False
-    if name != "generator-supervised":
-        ship(plan, name, plan.runs / name / "result", plan.runs / name / "log.txt", {})
+    result, log = plan.runs / name / "result", plan.runs / name / "log.txt"
+    if name == "generator-supervised":
+        ship_record(plan, name, result, log)  # its weights are those that the next stage starts from
+    else:
+        ship(plan, name, result, log, {})
     return True
 
 
 def ship(plan: Plan, name: str, result: Path, log: Path, source: Mapping[str, str]) -> None:
-    """Copy a stage's result to where it ships; the metrics come last, as they say that all is there.
+    """Copy a stage's result to where it ships.
 
-    source: goes into the weights' header. Their hash is recorded beside them, in place of that of older weights. Texts
-    lose the absolute paths in them.
+    source: goes into the weights' header. Their hash is recorded beside them, in place of that of older weights.
     """
     plan.out.mkdir(parents=True, exist_ok=True)
     weights = plan.out / f"{name}.safetensors"
     copy_native(result / f"{name}.safetensors", weights, source)
     zoo.remember_sha256(weights, sha256_of(weights), replace=True)
+    ship_record(plan, name, result, log)
+
+
+def ship_record(plan: Plan, name: str, result: Path, log: Path) -> None:
+    """Copy what tells of a stage: picture, settings, log, and last the metrics, as they say that all is there.
+
+    Texts lose the absolute paths in them.
+    """
+    plan.out.mkdir(parents=True, exist_ok=True)
     if (result / "samples.png").is_file():
         shutil.copyfile(result / "samples.png", plan.out / f"{name}.png")
     for suffix, text in (("yaml", result / "config.yaml"), ("log", log), ("json", result / "metrics.json")):

@@ -96,7 +96,7 @@ def load_state(path: Path, trained: Trained, config: dict[str, Any], hashes: dic
 
 
 BOUND = {
-    "model": ("preset", "layer", "spatial_contextual", "attention", "fusion"),
+    "model": ("preset", "layer", "map", "spatial_contextual", "attention", "fusion"),
     "optim": ("name",),
     "run": ("seed",),
 }
