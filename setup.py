@@ -10,7 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "sdic" / "__init__.py").rea
 REQUIREMENTS = [
     line for line in (HERE / "requirements.txt").read_text().splitlines() if line.strip() and not line.startswith("#")
 ]
-TRAINING = ("lpips", "ranger21", "pytorch-optimizer", "tensorboard", "torchmetrics", "scikit-learn")
+TRAINING = ("lpips", "ranger21", "pytorch-optimizer", "tensorboard", "scikit-learn")
 train = [line for line in REQUIREMENTS if line.startswith(TRAINING)]
 # What is found beside the code in a clone, and in share/sdic of an installed copy. Other people's files stay out.
 SHARED = (
