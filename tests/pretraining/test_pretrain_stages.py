@@ -333,11 +333,12 @@ def test_every_config_parses() -> None:
     seen = set()
     for path in sorted(CONFIGS.glob("*.yaml")):
         name = path.stem.split("_")[0]
-        schema = {"directions": DirectionsConfig, "sdic": TrainConfig}.get(name) or STAGES[name].config
+        others = {"directions": DirectionsConfig, "sdic": TrainConfig, "sdic-difference": TrainConfig}
+        schema = others.get(name) or STAGES[name].config
         words = ["data.path=somewhere"] if path.stem == "generator_folder" else []
         assert load_config(schema, path, words).run.steps >= 1
         seen.add(name)
-    assert seen == {*STAGES, "directions", "sdic"}
+    assert seen == {*STAGES, "directions", "sdic", "sdic-difference"}
 
 
 def test_what_a_stage_cannot_do_is_said_at_once(workshop: Any) -> None:
