@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.errors import CheckpointError, ConfigError
@@ -65,6 +66,10 @@ class Geometry:
             return image
         top, bottom, left, right = self.crop
         return image[:, :, top:bottom, left:right]
+
+    def at_input_size(self, image: Tensor) -> Tensor:
+        """An output [B, 3, R, R] as losses and metrics look at it: the visible part, averaged down to [B, 3, H, W]."""
+        return F.adaptive_avg_pool2d(self.visible(image), self.input_size)
 
 
 @dataclass(frozen=True)

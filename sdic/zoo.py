@@ -167,7 +167,7 @@ MODELS: dict[str, ModelCard] = {
             "sdic",
             "SDIC on the rendered portraits of this project, trained here",
             _portraits("generator", "encoder", "sdic"),
-            options={"layer": 3},  # 16x16, a quarter of 64 px
+            options={"layer": 5},  # 32x32, as at 128 px
         ),
         ModelCard(
             "portraits-e4e",

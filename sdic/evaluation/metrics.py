@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.errors import SdicError, UnknownNameError
@@ -67,8 +66,8 @@ def identity(photo: Tensor, output: Tensor, networks: Networks) -> Tensor:
 
 
 def seen(image: Tensor, geometry: Geometry) -> Tensor:
-    """An output [B, 3, R, R] as metrics look at it: clamped, the photo's part, averaged down to [B, 3, H, W]."""
-    return F.adaptive_avg_pool2d(geometry.visible(image.clamp(-1, 1)), geometry.input_size)
+    """An output [B, 3, R, R] as metrics look at it: clamped, at the input size [B, 3, H, W]."""
+    return geometry.at_input_size(image.clamp(-1, 1))
 
 
 METRICS: dict[str, Metric] = {

@@ -28,7 +28,7 @@ from sdic.types import Direction
 from sdic.utils.files import write_atomic
 from sdic.utils.tensors import resolve_device
 
-PAYS_BY = ("l2", "perceptual")
+PAYS_BY = ("l2", "perceptual", "region_l2")
 BASELINE = "e4e"  # the method that compensating is held against
 
 

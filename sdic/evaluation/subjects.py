@@ -15,14 +15,13 @@ from torch import Tensor
 
 from sdic.data.dataset import PictureDataset
 from sdic.data.portraits import PortraitParams, field_spec, render, split_params, split_seeds
-from sdic.data.portraits.params import specs_of
+from sdic.data.portraits.params import DETAIL_SWITCHES
 from sdic.data.sources import Request, open_source
 from sdic.errors import SdicError
 from sdic.evaluation.domains import Changes
 from sdic.types import Geometry
 
 CHUNK = 16  # portraits drawn at once: enough to be fast, few enough that their truths fit into memory
-SWITCHES = tuple(s.name for s in specs_of("detail") if s.choices or s.name == "moles")
 
 
 @dataclass(frozen=True)
@@ -105,14 +104,14 @@ class Portraits:
     def showcase(self, among: int, count: int) -> list[str]:
         """Keys of portraits with details that differ most: each adds the most kinds that those before lack."""
         among = min(among, len(self))
-        kinds = [{name for name in SWITCHES if int(getattr(self.params, name)[i]) > 0} for i in range(among)]
+        kinds = [{name for name in DETAIL_SWITCHES if int(getattr(self.params, name)[i]) > 0} for i in range(among)]
         chosen: list[int] = []
-        lacking = set(SWITCHES)
+        lacking = set(DETAIL_SWITCHES)
         while len(chosen) < min(count, among):
             rest = [i for i in range(among) if i not in chosen]
             best = max(rest, key=lambda i: (len(kinds[i] & lacking), len(kinds[i]), -i))
             chosen.append(best)
-            lacking = lacking - kinds[best] or set(SWITCHES)
+            lacking = lacking - kinds[best] or set(DETAIL_SWITCHES)
         return [self.keys[i] for i in chosen]
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sdic.data.dataset import PictureDataset
 from sdic.data.portraits import VECTOR_SIZE, PortraitParams, params_to_vector, render, sample_params, split_params
-from sdic.data.portraits.params import specs_of
+from sdic.data.portraits.params import DETAIL_SWITCHES
 from sdic.data.portraits.splits import get_split
 from sdic.data.sampler import derive_seed
 from sdic.data.sources import Request, open_source
@@ -32,9 +32,7 @@ from sdic.pretraining.sampler import portrait_of
 from sdic.types import Geometry
 from sdic.utils.files import write_atomic
 
-SWITCHES = tuple(s.name for s in specs_of("detail") if s.choices or s.name == "moles")
-"""Details that are there or not, in the order of the last columns of `Bank.labels`."""
-LABELS = VECTOR_SIZE + len(SWITCHES)
+LABELS = VECTOR_SIZE + len(DETAIL_SWITCHES)
 MOMENTS = 5_000_000  # from this place in a split on, seeds are used for what surrounds a person, not for people
 Say = Callable[[str], None]
 
@@ -95,7 +93,8 @@ class Recipe:
 @dataclass
 class Bank:
     """pictures: uint8 [N, 3, R, R]. labels: float32 [N, P], `params_to_vector` of the portrait without its details,
-    then 1 or 0 for each of SWITCHES; empty [N, 0] for a user's pictures. z: [N, D] where portraits come from codes."""
+    then 1 or 0 for each of DETAIL_SWITCHES; empty [N, 0] for a user's pictures. z: [N, D] where portraits come from
+    codes."""
 
     pictures: Tensor
     labels: Tensor
@@ -119,7 +118,7 @@ class Bank:
 
 def labels_of(params: PortraitParams) -> Tensor:
     """[N, LABELS], see `Bank.labels`."""
-    switches = torch.stack([(getattr(params, name) > 0).float() for name in SWITCHES], 1)
+    switches = torch.stack([(getattr(params, name) > 0).float() for name in DETAIL_SWITCHES], 1)
     return torch.cat([params_to_vector(params.without_details()), switches], 1)
 
 

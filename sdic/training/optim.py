@@ -35,6 +35,10 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter], ste
         return Ranger(
             list(parameters), lr=config.lr, betas=betas, eps=config.eps, k=6, alpha=0.5, degenerated_to_sgd=True
         )
+    if config.name == "soap":
+        from pytorch_optimizer import SOAP
+
+        return SOAP(list(parameters), lr=config.lr, betas=betas, eps=config.eps, weight_decay=0.0)
     return _quiet_ranger21(list(parameters), config, steps)
 
 

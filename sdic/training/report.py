@@ -13,9 +13,9 @@ from sdic.losses.joint import JointLoss
 from sdic.training.config import TrainConfig
 from sdic.training.features import Features
 from sdic.training.stack import Stack, trainable
-from sdic.training.step import FirstPass, second_pass, seen
+from sdic.training.step import FirstPass, second_pass
 
-OPTIMIZER_STATES = {"ranger": 3, "ranger21": 5, "adam": 2}
+OPTIMIZER_STATES = {"ranger": 3, "ranger21": 5, "adam": 2, "soap": 4}
 """Tensors an optimiser keeps for each parameter."""
 
 
@@ -98,6 +98,6 @@ def memory_estimate(
         enhanced = compensator(photo, first.initial, first.latent, first.feature)
         recompute = config.model.activation_checkpointing
         image = second_pass(generator.synthesis, enhanced, stack.layer, "fixed", recompute)
-        meta_loss(photo, seen(image, geometry), first.latent, enhanced.latent, first.feature, enhanced.feature)
+        meta_loss(photo, geometry.at_input_size(image), first.latent, enhanced.latent, first.feature, enhanced.feature)
     activations = sum(kept.values())
     return weights, activations if config.precision == "fp32" else activations // 2

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -25,7 +24,7 @@ from sdic.networks.compensator import Compensated
 from sdic.networks.stylegan2 import Noise, Synthesis, shrink
 from sdic.ops import use_reference
 from sdic.training.stack import Stack
-from sdic.types import GeneratorState, Geometry
+from sdic.types import GeneratorState
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -87,11 +86,6 @@ def _recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: Generato
     return GeneratorState(stop, feature, rgb)
 
 
-def seen(image: Tensor, geometry: Geometry) -> Tensor:
-    """An output [B, 3, R, R] as losses and metrics look at it: the photo's part, averaged down to [B, 3, H, W]."""
-    return F.adaptive_avg_pool2d(geometry.visible(image), geometry.input_size)
-
-
 def joint_terms(
     loss: JointLoss, photo: Tensor, output: Tensor, first: FirstPass, enhanced: Compensated
 ) -> dict[str, Tensor]:
@@ -120,7 +114,7 @@ def training_step(
             first = first_pass(stack, batch.photo, noise)
         enhanced = compensator(batch.photo, first.initial, first.latent, first.feature)
         image = second_pass(stack.generator.synthesis, enhanced, stack.layer, noise, recompute)
-        output = seen(image, stack.geometry)
+        output = stack.geometry.at_input_size(image)
     return joint_terms(loss, batch.photo, output, first, enhanced)
 
 
@@ -141,7 +135,7 @@ def reference_step(
             enhanced = compensator(batch.photo, first.initial, first.latent, first.feature)
             below = synthesis.until(layer, enhanced.latent, noise=noise)
             image = synthesis(enhanced.latent, GeneratorState(layer, enhanced.feature, below.rgb), noise)
-            return joint_terms(loss, batch.photo, seen(image, geometry), first, enhanced)
+            return joint_terms(loss, batch.photo, geometry.at_input_size(image), first, enhanced)
     finally:
         # The graph has recorded by now that the weights want a gradient; only the flag is taken back.
         stack.generator.requires_grad_(False)

@@ -10,11 +10,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sdic.data.dataset import PictureDataset, collate
-from sdic.evaluation.metrics import Networks, measure
+from sdic.evaluation.metrics import Networks, measure, seen
 from sdic.methods.sdic import SDICInverter
 from sdic.training.distributed import World
 from sdic.training.stack import Stack
-from sdic.training.step import seen
 from sdic.types import Direction
 from sdic.utils.images import to_picture, write_png
 
@@ -35,7 +34,7 @@ def validate(
     rows: dict[int, dict[str, float]] = {}
     for index in range(world.rank, len(dataset), world.size):
         photo = collate([dataset[index]]).photo.to(world.device)
-        image = inverter.invert(photo).image.clamp(-1, 1)
+        image = inverter.invert(photo).image
         values = measure(names, photo, seen(image, inverter.geometry), networks)
         rows[index] = {name: value[0] for name, value in values.items()}
     shared: dict[int, dict[str, float]] = {}

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sdic.data.portraits import (
+    DETAIL_SWITCHES,
     SPLITS,
     VECTOR_SIZE,
     PortraitParams,
@@ -287,13 +288,12 @@ def test_splits_do_not_overlap():
 
 def test_details_of_the_splits():
     assert not split_params("generator", 40).has_details().any()
-    names = [s.name for s in specs_of("detail") if s.choices or s.name == "moles"]
     for name, kept in (("inversion", False), ("test", True)):
         params = split_params(name, 40)
         with_details = params.has_details()
         assert 0.3 < with_details.float().mean() < 0.95
         for portrait in params[with_details]:
-            assert is_held_out({n: getattr(portrait, n).item() for n in names}) is kept
+            assert is_held_out({n: getattr(portrait, n).item() for n in DETAIL_SWITCHES}) is kept
     assert same(split_params("test", 5, start=7), split_params("test", 12)[7:])
 
 

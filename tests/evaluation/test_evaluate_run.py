@@ -62,7 +62,7 @@ def test_what_a_run_writes(whole):
         assert set(edits["age"]) == {"20"}
         assert set(edits["yaw"]["10"]) == OF_EDITS
         assert edits["yaw"]["10"]["images"] == 1
-    assert set(numbers["sdic"]["edits"]["yaw_stops_paying"]) == {"l2", "perceptual", "largest"}
+    assert set(numbers["sdic"]["edits"]["yaw_stops_paying"]) == {"l2", "perceptual", "region_l2", "largest"}
     assert report["results"] == numbers
     assert report["generator"] is None
     assert report["methods"]["sdic"]["model"] == "portraits"

@@ -26,7 +26,7 @@ def tensors(value, path=""):
 
 
 @pytest.mark.parametrize("size", [1, 2])
-@pytest.mark.parametrize("optimizer", ["ranger", "ranger21", "adam"])
+@pytest.mark.parametrize("optimizer", ["ranger", "ranger21", "adam", "soap"])
 def test_kill_and_resume_equals_an_uninterrupted_run(tmp_path, optimizer, size):
     straight, broken = tmp_path / "straight" / "run", tmp_path / "broken" / "run"
     assert run_processes(DEBUG, words(straight, optimizer), size) == [0] * size

@@ -6,12 +6,13 @@
 """
 
 from .draw import render
-from .params import FieldSpec, PortraitParams, field_spec, specs_of
+from .params import DETAIL_SWITCHES, FieldSpec, PortraitParams, field_spec, specs_of
 from .sampling import sample_params
 from .splits import SPLITS, Split, get_split, split_params, split_seeds
 from .vector import VECTOR_SIZE, params_to_vector, vector_layout, vector_to_params
 
 __all__ = [
+    "DETAIL_SWITCHES",
     "SPLITS",
     "VECTOR_SIZE",
     "FieldSpec",

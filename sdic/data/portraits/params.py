@@ -267,8 +267,7 @@ class PortraitParams:
 
     def has_details(self) -> Tensor:
         """Boolean [N]: whether any detail shows."""
-        switches = [getattr(self, s.name) > 0 for s in specs_of("detail") if s.choices or s.name == "moles"]
-        return torch.stack(switches).any(0)
+        return torch.stack([getattr(self, name) > 0 for name in DETAIL_SWITCHES]).any(0)
 
 
 SPECS: tuple[FieldSpec, ...] = tuple(
@@ -289,3 +288,7 @@ def field_spec(name: str) -> FieldSpec:
 def specs_of(*groups: Group) -> tuple[FieldSpec, ...]:
     """The fields of the given groups, in declaration order."""
     return tuple(spec for spec in SPECS if spec.group in groups)
+
+
+DETAIL_SWITCHES = tuple(spec.name for spec in specs_of("detail") if spec.choices or spec.name == "moles")
+"""The details that are there or not (0 is not), in declaration order; the rest says where and in which colour."""

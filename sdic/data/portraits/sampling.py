@@ -13,6 +13,7 @@ from sdic.errors import ConfigError
 
 from .params import (
     CLOTHES_STYLES,
+    DETAIL_SWITCHES,
     EARRINGS,
     GLASSES,
     HAIR_STYLES,
@@ -192,25 +193,12 @@ def _draw_details_once(r: Random, style: str) -> Drawn:
     }
 
 
-_SWITCHES = (
-    "glasses",
-    "hat",
-    "earrings",
-    "moles",
-    "scar",
-    "clothes_pattern",
-    "clothes_text",
-    "background_pattern",
-    "background_text",
-)
-
-
 def is_held_out(drawn: Drawn) -> bool:
     """Whether a combination of details is kept for validation and test: two fifths of all combinations of two or more.
 
     It depends on which kinds and variants of details are present, not on their colours or places.
     """
-    present = [(place, kind) for place, name in enumerate(_SWITCHES) if (kind := int(cast(float, drawn[name])))]
+    present = [(place, kind) for place, name in enumerate(DETAIL_SWITCHES) if (kind := int(cast(float, drawn[name])))]
     # Any fixed rule that splits the combinations would do; this one does not follow single kinds.
     return len(present) >= 2 and sum((place + 1) * kind for place, kind in present) % 5 in (0, 2)
 
@@ -222,7 +210,7 @@ def draw_details(r: Random, style: str, held_out: bool | None = None) -> Drawn:
     """
     while True:
         drawn = _draw_details_once(r, style)
-        if any(drawn[name] for name in _SWITCHES) and held_out in (None, is_held_out(drawn)):
+        if any(drawn[name] for name in DETAIL_SWITCHES) and held_out in (None, is_held_out(drawn)):
             return drawn
 
 
