@@ -19,11 +19,11 @@ if trained; then
     echo "and their glasses, hats and scars are details that the generator cannot draw by itself."
     echo
     "$PYTHON" -m sdic edit examples --out "$OUT" --model portraits \
-        --edit age=20 --edit yaw=-20:20:2 --edit smile=0.5 --save-inversions
+        --edit age=20 --edit yaw=-10:10:2 --edit smile=0.5 --save-inversions
     echo
     "$PYTHON" -m sdic evaluate examples --domain portraits --methods e4e,sdic \
         --out "$OUT/evaluation" --json "$OUT/metrics.json"
-    EDITS="age=20, yaw=-20, yaw=20, smile=0.5"
+    EDITS="age=20, yaw=-10, yaw=10, smile=0.5"
 else
     echo "Model 'tiny': an UNTRAINED 64 px stack built from a seed. It runs every step of SDIC, and its pictures are abstract:"
     echo "they show that everything works here, not how well SDIC reconstructs. For that, get the released weights (README)."
