@@ -72,6 +72,9 @@ def _replace_slow_layers(part: Any) -> None:
             part.down[0] = nn.Sequential(VolumeEntry(first[0].conv, first[1].conv), *first[2:])  # type: ignore[arg-type]
         if isinstance(part.up_last, nn.ConvTranspose3d):
             part.up_last = PhasedUpsampling(part.up_last)  # type: ignore[assignment]
+        for module in part.modules():
+            if type(module) is nn.Conv3d:
+                module.__class__ = VolumeConv
     elif isinstance(part, IRBody):
         _replace_children(part.stem, nn.PReLU, FastPReLU)
     elif isinstance(part, IRBlock):
@@ -151,7 +154,7 @@ class VolumeEntry(nn.Module):
         self.first = nn.Conv2d(3, first.out_channels, 3, 1, 1)
         self.first.weight.copy_(first.weight[:, 0])
         self.first.bias.copy_(first.bias)  # type: ignore[union-attr, arg-type]
-        self.second = nn.Conv3d(second.in_channels, second.out_channels, 3, 2, (1, 0, 1))
+        self.second = VolumeConv(second.in_channels, second.out_channels, 3, 2, (1, 0, 1))
         self.second.weight.copy_(second.weight)
         self.second.bias.copy_(second.bias)  # type: ignore[union-attr, arg-type]
 
@@ -177,16 +180,25 @@ class VolumeEntry(nn.Module):
             y = y.permute(1, 0, 2, 3)[None]  # [1, C, N, rows, W], channels last in memory
             if low > first or high < last:
                 y = F.pad(y, (0, 0, low - first, last - high))
-            outputs.append(F.leaky_relu_(_conv3d(y, self.second), 0.01))
+            outputs.append(F.leaky_relu_(self.second(y), 0.01))
         return torch.cat(outputs, 3) if len(outputs) > 1 else outputs[0]
 
 
-def _conv3d(x: Tensor, conv: nn.Conv3d) -> Tensor:
-    """The convolution by oneDNN, which torch does not choose for inputs as flat as a strip."""
+class VolumeConv(nn.Conv3d):
+    """A 3D convolution by oneDNN at any size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding: Any = self.padding
+        return _conv3d(x, self.weight, self.bias, padding, self.stride)
+
+
+def _conv3d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], stride: tuple[int, ...]
+) -> Tensor:
+    """The convolution by oneDNN, which torch does not choose for one small or flat volume: up to eight times slower."""
     if not torch.backends.mkldnn.is_available() or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-        return conv(x)
-    padding = list(conv.padding)  # type: ignore[arg-type]
-    return torch.ops.aten.mkldnn_convolution(x, conv.weight, conv.bias, padding, list(conv.stride), [1, 1, 1], 1)
+        return F.conv3d(x, weight, bias, stride, padding)  # type: ignore[arg-type]
+    return torch.ops.aten.mkldnn_convolution(x, weight, bias, list(padding), list(stride), [1, 1, 1], 1)
 
 
 class PhasedUpsampling(nn.Module):
@@ -201,4 +213,4 @@ class PhasedUpsampling(nn.Module):
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.expand(8).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return interleave_phases(F.conv3d(x, self.weight, self.bias, padding=1))
+        return interleave_phases(_conv3d(x, self.weight, self.bias, (1, 1, 1), (1, 1, 1)))
