@@ -103,7 +103,7 @@ def _parse(word: str) -> DictConfig:
 
 
 def _merge(config: DictConfig, other: DictConfig, what: str) -> DictConfig:
-    _refuse_unknown(config, other, what)
+    _fit_to_schema(config, other, what)
     try:
         return cast(DictConfig, OmegaConf.merge(config, other))
     except OmegaConfBaseException as error:
@@ -111,8 +111,11 @@ def _merge(config: DictConfig, other: DictConfig, what: str) -> DictConfig:
         raise ConfigError(f"{what}: {f'{key}: ' if key else ''}{_first_line(error)}") from error
 
 
-def _refuse_unknown(config: DictConfig, other: DictConfig, what: str, prefix: str = "") -> None:
-    """Raise for keys that the schema lacks, naming the closest known key anywhere in it; `off` for a text stays one."""
+def _fit_to_schema(config: DictConfig, other: DictConfig, what: str, prefix: str = "") -> None:
+    """Raise for keys that the schema lacks, naming the closest known key anywhere in it.
+
+    Where the schema has a text, `off`, which YAML reads as a truth value, becomes the word again.
+    """
     for key in other:
         node = OmegaConf.select(config, str(key)) if str(key) in config else None
         if str(key) not in config:
@@ -125,13 +128,13 @@ def _refuse_unknown(config: DictConfig, other: DictConfig, what: str, prefix: st
             )
         child = other._get_node(key)
         if other[key] is False and isinstance(node, str):
-            other[key] = "off"  # YAML reads the bare word as a truth value
+            other[key] = "off"
         if (
             isinstance(node, DictConfig)
             and isinstance(child, DictConfig)
             and dataclasses.is_dataclass(OmegaConf.get_type(node))
         ):
-            _refuse_unknown(node, child, what, f"{prefix}{key!s}.")
+            _fit_to_schema(node, child, what, f"{prefix}{key!s}.")
 
 
 def _all_keys(config: DictConfig, prefix: str = "") -> list[str]:

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from sdic.data.dataset import PictureDataset
-from sdic.data.portraits import PortraitParams, field_spec, render, split_params, split_seeds
-from sdic.data.portraits.params import DETAIL_SWITCHES
+from sdic.data.portraits import DETAIL_SWITCHES, PortraitParams, field_spec, render, split_params, split_seeds
 from sdic.data.sources import Request, open_source
 from sdic.errors import SdicError
 from sdic.evaluation.domains import Changes

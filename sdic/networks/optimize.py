@@ -185,20 +185,13 @@ class VolumeEntry(nn.Module):
 
 
 class VolumeConv(nn.Conv3d):
-    """A 3D convolution by oneDNN at any size."""
+    """A 3D convolution by oneDNN; for one small or flat volume torch takes another way, up to eight times slower."""
 
     def forward(self, x: Tensor) -> Tensor:
-        padding: Any = self.padding
-        return _conv3d(x, self.weight, self.bias, padding, self.stride)
-
-
-def _conv3d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], stride: tuple[int, ...]
-) -> Tensor:
-    """The convolution by oneDNN, which torch does not choose for one small or flat volume: up to eight times slower."""
-    if not torch.backends.mkldnn.is_available() or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-        return F.conv3d(x, weight, bias, stride, padding)  # type: ignore[arg-type]
-    return torch.ops.aten.mkldnn_convolution(x, weight, bias, list(padding), list(stride), [1, 1, 1], 1)
+        if not torch.backends.mkldnn.is_available() or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        padding = list(self.padding)  # type: ignore[arg-type]
+        return torch.ops.aten.mkldnn_convolution(x, self.weight, self.bias, padding, list(self.stride), [1, 1, 1], 1)
 
 
 class PhasedUpsampling(nn.Module):
@@ -209,8 +202,10 @@ class PhasedUpsampling(nn.Module):
 
     def __init__(self, conv: nn.ConvTranspose3d):
         super().__init__()
-        self.weight = nn.Parameter(phase_weight(conv.weight))
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.expand(8).clone())
+        self.phases = VolumeConv(conv.in_channels, 8, 3, padding=1, bias=conv.bias is not None)
+        self.phases.weight.copy_(phase_weight(conv.weight))
+        if conv.bias is not None:
+            self.phases.bias.copy_(conv.bias.expand(8))  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
-        return interleave_phases(_conv3d(x, self.weight, self.bias, (1, 1, 1), (1, 1, 1)))
+        return interleave_phases(self.phases(x))

@@ -21,8 +21,15 @@ import torch
 from torch import Tensor
 
 from sdic.data.dataset import PictureDataset
-from sdic.data.portraits import VECTOR_SIZE, PortraitParams, params_to_vector, render, sample_params, split_params
-from sdic.data.portraits.params import DETAIL_SWITCHES
+from sdic.data.portraits import (
+    DETAIL_SWITCHES,
+    VECTOR_SIZE,
+    PortraitParams,
+    params_to_vector,
+    render,
+    sample_params,
+    split_params,
+)
 from sdic.data.portraits.splits import get_split
 from sdic.data.sampler import derive_seed
 from sdic.data.sources import Request, open_source

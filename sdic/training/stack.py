@@ -54,12 +54,9 @@ def build_stack(config: ModelConfig, seed: int) -> Stack:
         raise ConfigError(
             f"model.layer={config.layer}: the generator of {config.frozen} has layers 0 .. {sizes.layers - 1}"
         )
-    if config.start:
-        compensator = _started(config, sizes, derive_seed(seed, "weights"))
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "weights"))
-            compensator = _fresh(config, generator, geometry)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        compensator = _started(config, sizes) if config.start else _fresh(config, generator, geometry)
     compensator.requires_grad_(True)
     hashes = {"generator": fingerprint(generator), "encoder": fingerprint(encoder)}
     origin = {"frozen": config.frozen, **({"frozen_generator": config.generator} if config.generator else {})}
@@ -88,16 +85,14 @@ def _fresh_dipn(config: ModelConfig) -> DIPN:
     return DIPN(DIPNConfig(config.preset, config.spatial_contextual, config.attention, config.map))
 
 
-def _started(config: ModelConfig, sizes: GeneratorConfig, seed: int) -> Compensator:
+def _started(config: ModelConfig, sizes: GeneratorConfig) -> Compensator:
     """DIPN and DICN of a file, which must be what the other settings describe; a DICN that was trained with the plain
     difference may get a new DIPN that refines it."""
     bundle = read_frozen(config.start)
     dipn: Any = bundle.need("dipn", f"model.start={config.start}")
     dicn: Any = bundle.need("dicn", f"model.start={config.start}")
     if (dipn.config.map, config.map) == ("difference", "refined"):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            dipn = _fresh_dipn(config)
+        dipn = _fresh_dipn(config)
     has = {
         "model.map": (dipn.config.map, config.map),
         "model.preset": (dipn.config.preset, config.preset),

@@ -112,7 +112,7 @@ def test_the_mapping_learns_what_is_not_linear(workshop: Any) -> None:
     stage = workshop.prepared("generator-supervised")
     index, optimizer = torch.arange(64), stage.optimizers["mapping"]
     errors = []
-    for _ in range(80):
+    for _ in range(80):  # in the metric of the codes small factors count; in W's own, 40 were enough
         error = stage.mapping_error(index)
         optimizer.zero_grad()
         error.backward()
