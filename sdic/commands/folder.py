@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
         "inputs",
         nargs="*",
         metavar="PHOTOS",
-        help=f"{photos},\nfolders of them (searched through), or `examples`: the bundled portraits, unless there is\n"
-        "something of that name here; a word key=value sets anything of sdic/runner/settings.py",
+        help=f"{photos},\nfolders or zips of them (searched through), or `examples`: the bundled portraits, unless\n"
+        "there is something of that name here; a word key=value sets anything of sdic/runner/settings.py",
     )
     parser.add_argument("--out", metavar="DIR", help="where everything goes; run again to go on or to add edits")
     parser.add_argument(

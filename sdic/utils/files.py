@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,13 +40,53 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
         handle.write(data.encode() if isinstance(data, str) else data)
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Hex sha256 of a file's bytes."""
-    digest = hashlib.sha256()
+def sha256_of(path: str | os.PathLike[str], limit: int | None = None) -> str:
+    """Hex sha256 of a file's bytes.
+
+    OSError for what is not a regular file, has more than `limit` bytes, or goes on longer than it says: a pipe or a
+    device would keep its reader for ever.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    if limit is not None and found.st_size > limit:
+        raise OSError(errno.EFBIG, f"{found.st_size} bytes, more than the {limit} that are looked at", os.fspath(path))
+    digest, count = hashlib.sha256(), 0
     with open(path, "rb") as handle:
         while chunk := handle.read(1 << 20):
+            count += len(chunk)
+            if count > found.st_size:
+                raise OSError(errno.EFBIG, "longer than the file says; is it still being written?", os.fspath(path))
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def walk_files(
+    root: str | os.PathLike[str], skip: str | os.PathLike[str] | None = None
+) -> Iterator[tuple[Path, str, str]]:
+    """Every file below a folder: (path, name relative to it with forward slashes, what is wrong or an empty string).
+
+    Hidden names and the folder `skip` are left aside. Links are followed, but no folder is entered twice. A folder that
+    cannot be read comes with its reason instead of its files. In no particular order.
+    """
+    root = Path(root)
+    seen = set() if skip is None else {os.path.realpath(skip)}
+    problems: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=problems.append, followlinks=True):
+        here = os.path.realpath(folder)
+        if here in seen:  # a link in a circle, or `skip`
+            folders.clear()
+            continue
+        seen.add(here)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith("."):
+                path = Path(folder, name)
+                yield path, path.relative_to(root).as_posix(), ""
+    for error in problems:
+        path = Path(error.filename)
+        name = path.name if path == root else path.relative_to(root).as_posix()
+        yield path, name, f"folder cannot be read ({error.strerror})"
 
 
 def remove_temporaries(folder: str | os.PathLike[str]) -> int:
