@@ -101,7 +101,9 @@ class ZipSource:
         self.problems: dict[str, str] = {}
         self.entries: dict[str, zipfile.ZipInfo] = {}
         for entry in entries:
-            if not entry.is_dir() and not _is_hidden(entry.filename):
+            if not entry.filename:
+                self.unread["(no name)"] = "damaged: an entry of the zip without a name"
+            elif not entry.is_dir() and not _is_hidden(entry.filename):
                 self._add(entry, size)
         self.names.sort()
         compressed = [name for name in self.names if self.entries[name].compress_type != zipfile.ZIP_STORED]
@@ -170,13 +172,17 @@ class ZipSource:
 
 def _is_hidden(name: str) -> bool:
     """As hidden files of a folder; `__MACOSX` holds what macOS adds of its own."""
-    parts = [part for part in name.split("/") if part not in (".", "..")]
+    parts = [part for part in _parts(name) if part not in (".", "..")]
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _parts(name: str) -> list[str]:
+    return name.replace("\\", "/").split("/")
 
 
 def _entry_problem(entry: zipfile.ZipInfo, size: int) -> str:
     """Why an entry of a zip of `size` bytes is not to be unpacked, from its header alone, or an empty string."""
-    parts = entry.filename.replace("\\", "/").split("/")
+    parts = _parts(entry.filename)
     if ".." in parts or not parts[0] or ":" in parts[0]:
         return "its name leads out of the folder"
     if entry.flag_bits & 0x1:
@@ -243,9 +249,10 @@ def read_name_list(path: str | os.PathLike[str]) -> list[str]:
         raise ConfigError(f"{file.absolute()}: no such list of picture names")
     try:
         with open(file, "rb") as handle:
-            content = handle.read(LIST_LIMIT + 1)
-        if len(content) > LIST_LIMIT:
-            raise ConfigError(f"{file.absolute()}: more than {LIST_LIMIT >> 20} MB, which no list of names needs")
+            size = os.fstat(handle.fileno()).st_size
+            if size > LIST_LIMIT:
+                raise ConfigError(f"{file.absolute()}: more than {LIST_LIMIT >> 20} MB, which no list of names needs")
+            content = handle.read(size)
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file.absolute()}: not a readable list of names in UTF-8 ({reason(error)})") from error

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
+import warnings
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
-from PIL import BmpImagePlugin, Image, ImageFile, ImageOps, PngImagePlugin
+from PIL import BmpImagePlugin, IcoImagePlugin, Image, ImageFile, ImageOps, PngImagePlugin
 
 from sdic.errors import ImageError
 from sdic.utils.kinds import HEAD, RAW, UNREAD, recognised, unread_content
@@ -37,6 +38,9 @@ _WHOLE = ("WEBP", "AVIF")  # read into memory whole before anything is known of 
 _BLOCKS = ("JPEG", "PNG", "GIF")
 _SLOW = ("bmp_rle", "ppm", "ppm_plain")
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+# What these warn of in a damaged file is either an ImageError or does not matter, and a hostile file makes thousands.
+warnings.filterwarnings("ignore", module=r"PIL\.\w+ImagePlugin")
+
 _DNG_VERSION, _TILE_WIDTH, _TILE_LENGTH = 50706, 322, 323
 
 
@@ -55,9 +59,8 @@ def decoded(handle: IO[bytes], max_pixels: int) -> Image.Image:
         metered.allow(HEADER_READS + (2 * pixels if slow else pixels // 16), 2 * metered.size + 8 * pixels + MEGABYTE)
         picture.load()
         _check_size(picture.size, max_pixels)
-        if _is_modest(picture.info.get("exif")):
-            with contextlib.suppress(Exception):  # damaged EXIF data: the picture itself is fine
-                ImageOps.exif_transpose(picture, in_place=True)
+        with contextlib.suppress(Exception):  # damaged EXIF data: the picture itself is fine
+            ImageOps.exif_transpose(picture, in_place=True)
         return picture
 
 
@@ -132,12 +135,16 @@ def _opened(handle: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, _M
     if name in _BLOCKS:
         metered.allow(HEADER_READS, HEADER_BYTES)
     handle.seek(0)
+    stream = cast(IO[bytes], metered)
     try:
-        picture = cast(ImageFile.ImageFile, Image.OPEN[name][0](cast(IO[bytes], metered), ""))
+        if name == "ICO":
+            _check_icon(stream, max_pixels)
+            handle.seek(0)
+        picture = cast(ImageFile.ImageFile, Image.OPEN[name][0](stream, ""))
     except (SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error) as error:
         raise ImageError(f"truncated or damaged ({name} signature, unreadable header)") from error
     _check_size(picture.size, max_pixels)
-    _check_insides(name, picture, metered, max_pixels)
+    _check_insides(name, picture, max_pixels)
     return picture, metered
 
 
@@ -152,9 +159,9 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _check_insides(name: str, picture: ImageFile.ImageFile, handle: _Metered, max_pixels: int) -> None:
+def _check_insides(name: str, picture: ImageFile.ImageFile, max_pixels: int) -> None:
     """What a format can hide behind an innocent size."""
-    place = handle.tell()
+    _check_slowness(picture)
     if name == "TIFF":
         tags = cast(Any, picture).tag_v2
         if _DNG_VERSION in tags:
@@ -162,17 +169,18 @@ def _check_insides(name: str, picture: ImageFile.ImageFile, handle: _Metered, ma
         tile = tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1)
         if all(isinstance(side, int) and side > 0 for side in tile):
             _check_size(tile, max(max_pixels, MEGABYTE))
-    elif name == "ICO":
-        icon = cast(Any, picture).ico
-        handle.seek(icon.entry[icon.getentryindex(picture.size)].offset)
-        start = handle.tell()
-        is_png = handle.read(8) == PngImagePlugin._MAGIC
-        handle.seek(start)
-        inner = (PngImagePlugin.PngImageFile if is_png else BmpImagePlugin.DibImageFile)(cast(IO[bytes], handle), "")
-        _check_size(inner.size, max_pixels if is_png else 2 * max_pixels)  # a bitmap's height counts its mask too
-        _check_slowness(inner)
-    _check_slowness(picture)
-    handle.seek(place)
+
+
+def _check_icon(handle: IO[bytes], max_pixels: int) -> None:
+    """Pillow decodes an icon when it opens it, and only then knows the size of what is inside."""
+    icon = IcoImagePlugin.IcoFile(handle)
+    start = icon.entry[0].offset
+    handle.seek(start)
+    is_png = handle.read(8) == PngImagePlugin._MAGIC
+    handle.seek(start)
+    inner = (PngImagePlugin.PngImageFile if is_png else BmpImagePlugin.DibImageFile)(handle, "")
+    _check_size(inner.size, max_pixels if is_png else 2 * max_pixels)  # a bitmap's height counts its mask too
+    _check_slowness(inner)
 
 
 def _check_slowness(picture: ImageFile.ImageFile) -> None:
@@ -202,19 +210,3 @@ def _scans(data: bytes) -> int:
         if found[1][0] not in (0x01, 0xD8):  # all others have a length; what follows that of a scan holds no markers
             place += max(2, int.from_bytes(data[place : place + 2], "big"))
     return count
-
-
-def _is_modest(exif: object) -> bool:
-    """Whether the first directory of EXIF data takes no more memory than a few times its bytes: its entries may all
-    mean the same piece."""
-    if not isinstance(exif, bytes):
-        return True
-    exif = exif.removeprefix(b"Exif\0\0")
-    order: Any = "little" if exif[:2] == b"II" else "big"
-    start = int.from_bytes(exif[4:8], order)
-    total = 0
-    for index in range(int.from_bytes(exif[start : start + 2], order)):
-        entry = exif[start + 2 + 12 * index : start + 14 + 12 * index]
-        count = int.from_bytes(entry[4:8], order)
-        total += min(8 * count, len(exif))
-    return total <= 64 * MEGABYTE + 4 * len(exif)

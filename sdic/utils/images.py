@@ -80,7 +80,7 @@ def what_is(path: str | os.PathLike[str], handle: IO[bytes] | None = None) -> Ki
             names = recognised(head)
             unread = unread_content(head)
             if unread and (not names or unread.startswith(RAW)):
-                return Kind(unread=unread)
+                return Kind(unread=by_name or unread)
             if names and names[0] not in WEAK:
                 return Kind(picture=True)
             if by_name or not names:
