@@ -24,6 +24,7 @@ from sdic.errors import ImageError
 from sdic.loading import load
 from sdic.methods.base import Inverter, Rule
 from sdic.types import Direction, Inversion
+from sdic.utils.decoding import only_image_errors
 from sdic.utils.images import fit, read_picture, to_picture, to_tensor
 
 Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]"
@@ -123,7 +124,10 @@ class PictureInverter:
 
 
 def _open(photo: Picture) -> Image.Image:
+    """ImageError and nothing else for what is wrong with a photo."""
     if isinstance(photo, Image.Image):
+        with only_image_errors():  # a file that Pillow has opened and not yet decoded
+            photo.load()
         return photo
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or (photo.ndim == 3 and photo.shape[2] not in (3, 4)):
