@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from PIL import Image
+
 from sdic.data.folder import ZipSource
 from sdic.errors import SdicError
-from sdic.utils.files import walk_files
-from sdic.utils.images import what_is
+from sdic.utils.decoding import byte_limit
+from sdic.utils.files import sha256_of, walk_files
+from sdic.utils.images import read_picture, what_is
 from sdic.utils.kinds import SUFFIXES, Kind
 from sdic.zoo import examples_meant
 
 INVERSION, ZIP = ".safetensors", ".zip"
+INVERSION_BYTES = 1 << 30
+"""No inversion is larger (at 1024 px one has some 25 MB)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,19 @@ class Item:
     def is_inversion(self) -> bool:
         """A saved inversion rather than a photo."""
         return self.path.suffix.lower() == INVERSION
+
+    def digest(self, max_pixels: int) -> str:
+        """Hex sha256 of the input's bytes. OSError, or ImageError of a zip's entry, for what cannot be read or has more
+        bytes than such an input needs."""
+        if self.archive is not None:
+            return hashlib.sha256(self.archive.data(self.member)).hexdigest()
+        return sha256_of(self.path, INVERSION_BYTES if self.is_inversion else byte_limit(max_pixels))
+
+    def picture(self, max_pixels: int) -> Image.Image:
+        """The photo, RGB; ImageError as from `read_picture`."""
+        return read_picture(
+            self.path if self.archive is None else io.BytesIO(self.archive.data(self.member)), max_pixels
+        )
 
 
 def collect(inputs: Sequence[str], out: Path, *, inversions: bool) -> list[Item]:
@@ -65,7 +85,7 @@ def collect(inputs: Sequence[str], out: Path, *, inversions: bool) -> list[Item]
         else:
             items.append(_item(path, path.name, inversions, named=True))
     unique = {(item.path.absolute(), item.member): item for item in items}
-    return _distinct(sorted(unique.values(), key=lambda item: (item.name, str(item.path))))
+    return distinct(sorted(unique.values(), key=lambda item: (item.name, str(item.path))))
 
 
 def _resolved(inputs: Sequence[str]) -> list[str]:
@@ -115,7 +135,7 @@ def _of_kind(path: Path, name: str, kind: Kind) -> Item:
     return Item(path, name, stem)
 
 
-def _distinct(items: list[Item]) -> list[Item]:
+def distinct(items: list[Item]) -> list[Item]:
     """Give items whose outputs would overwrite each other, on any file system, names of their own."""
     groups: dict[str, list[Item]] = {}
     for item in items:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +16,7 @@ from sdic.runner.model import Identity
 from sdic.runner.records import Record, key_of
 from sdic.runner.settings import RunSettings
 from sdic.types import Geometry, Inversion
-from sdic.utils.decoding import byte_limit
-from sdic.utils.files import sha256_of
-from sdic.utils.images import fit, read_picture, to_tensor
-
-INVERSION_BYTES = 1 << 30
-"""No inversion is larger (at 1024 px one has some 25 MB)."""
+from sdic.utils.images import fit, to_tensor
 
 
 @dataclass(frozen=True)
@@ -73,18 +66,13 @@ class Plan:
         try:
             if not item.path.is_file():
                 raise ImageError("a broken link" if item.path.is_symlink() else "not a regular file")
-            if item.archive is None:
-                limit = INVERSION_BYTES if item.is_inversion else byte_limit(self.settings.max_pixels)
-                digest = sha256_of(item.path, limit)
-            else:
-                packed = item.archive.data(item.member)
-                digest = hashlib.sha256(packed).hexdigest()
+            digest = item.digest(self.settings.max_pixels)
             facts = {"photo": digest, "model": self.model.name, "weights": self.model.weights}
             prepared.facts = {**facts, "precision": self.settings.precision}
             prepared.outputs = self._outputs(item, prepared.facts)
             prepared.missing = [o for o in prepared.outputs if not prepared.record.is_done(o.path, o.key)]
             if prepared.missing:
-                self._read(prepared, io.BytesIO(packed) if item.archive is not None else item.path)
+                self._read(prepared)
         except OSError as error:
             prepared.problem = f"cannot be read ({error.strerror or error})"
         except SdicError as error:
@@ -103,7 +91,7 @@ class Plan:
             outputs.append(Output(f"{edit.label}/{item.stem}.png", edit_key, edit))
         return outputs
 
-    def _read(self, prepared: Prepared, source: Path | io.BytesIO) -> None:
+    def _read(self, prepared: Prepared) -> None:
         item = prepared.item
         if item.is_inversion:
             prepared.inversion = Inversion.load(item.path)
@@ -112,7 +100,7 @@ class Plan:
             return
         prepared.inversion = self._saved(prepared)
         if prepared.inversion is None:
-            photo, notes = fit(read_picture(source, self.settings.max_pixels), self.geometry())
+            photo, notes = fit(item.picture(self.settings.max_pixels), self.geometry())
             prepared.photo = to_tensor(photo)
             prepared.notes += notes
         else:

@@ -115,6 +115,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "fill.jpg": (jpeg[:2] + b"\xff" * 100_000 + jpeg[2:], "more work"),
         "icon.ico": (icon(png(20_000, 20_000)), "20000x20000 is more than"),
         "chunks.png": (png(8, 8, chunks=chunk(b"abCd", b"") * 50_000), "more work"),
+        "pieces.png": (png(8, 8).replace(b"\0\0\0\0IEND", chunk(b"IDAT", b"") * 50_000 + b"\0\0\0\0IEND"), "more work"),
         "comments.gif": (gif + (b"\x21\xfe" + (b"\xff" + bytes(255)) * 20_000 + b"\0") + b";", "more work"),
         "comments.pgm": (b"P2 8 8 255\n" + b"#\n" * 100_000 + b"1 " * 64, "comments"),
         "tile.tif": (_huge_tile(), "is more than"),

@@ -70,6 +70,23 @@ def test_small_files_that_would_cost_much_are_refused_at_once(name):
     assert peak < 60_000_000
 
 
+@pytest.mark.parametrize("name", ["plain.webp", "plain.avif", "plain.jpg", "plain.tif"])
+def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(name, tmp_path):
+    if name not in PICTURES:
+        pytest.skip("this Pillow has no AVIF")
+    path = tmp_path / name
+    path.write_bytes(PICTURES[name])
+    assert read_picture(path).size
+    with open(path, "ab") as handle:
+        handle.truncate(1 << 30)  # no byte of it is on the disk
+    tracemalloc.start()
+    with pytest.raises(ImageError, match="1024 MB are more than any"):
+        read_picture(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
 def test_an_icon_is_refused_before_it_is_decoded(monkeypatch):
     from PIL import PngImagePlugin
 
