@@ -48,8 +48,8 @@ class Item:
         return self.path.suffix.lower() == INVERSION
 
     def digest(self, max_pixels: int) -> str:
-        """Hex sha256 of the input's bytes. OSError, or ImageError of a zip's entry, for what cannot be read or has more
-        bytes than such an input needs."""
+        """Hex sha256 of the input's bytes. OSError or SdicError for what cannot be read, or has more bytes than such an
+        input needs."""
         if self.archive is not None:
             return hashlib.sha256(self.archive.data(self.member)).hexdigest()
         return sha256_of(self.path, INVERSION_BYTES if self.is_inversion else byte_limit(max_pixels))

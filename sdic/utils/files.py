@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import stat
@@ -11,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from sdic.errors import SdicError
 
 TEMPORARY_PREFIX = ".sdic-tmp-"
 
@@ -43,20 +44,20 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
 def sha256_of(path: str | os.PathLike[str], limit: int | None = None) -> str:
     """Hex sha256 of a file's bytes.
 
-    OSError for what is not a regular file, has more than `limit` bytes, or goes on longer than it says: a pipe or a
-    device would keep its reader for ever.
+    SdicError for what is not a regular file, has more than `limit` bytes, or goes on longer than it says: a pipe or a
+    device would keep its reader for ever. OSError for what cannot be opened.
     """
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        raise SdicError(f"{os.fspath(path)}: not a regular file")
     if limit is not None and found.st_size > limit:
-        raise OSError(errno.EFBIG, f"{found.st_size} bytes, more than the {limit} that are looked at", os.fspath(path))
+        raise SdicError(f"{os.fspath(path)}: {found.st_size} bytes, more than the {limit} that are looked at")
     digest, count = hashlib.sha256(), 0
     with open(path, "rb") as handle:
         while chunk := handle.read(1 << 20):
             count += len(chunk)
             if count > found.st_size:
-                raise OSError(errno.EFBIG, "longer than the file says; is it still being written?", os.fspath(path))
+                raise SdicError(f"{os.fspath(path)}: longer than it was a moment ago; is it still being written?")
             digest.update(chunk)
     return digest.hexdigest()
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sdic.data.folder import ZipSource, read_name_list
 from sdic.data.sources import Request, open_source
-from sdic.errors import ConfigError, ImageError
+from sdic.errors import ConfigError, ImageError, SdicError
 from sdic.runner.inputs import collect
 from sdic.utils.files import sha256_of
 from sdic.utils.images import what_is
@@ -239,13 +239,13 @@ def test_lists_of_names(tmp_path):
 def test_only_regular_files_of_a_size_are_hashed(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a", 3).startswith("ba7816bf")
-    with pytest.raises(OSError, match="more than the 2"):
+    with pytest.raises(SdicError, match="more than the 2"):
         sha256_of(tmp_path / "a", 2)
     os.symlink("/dev/zero", tmp_path / "zero")
     os.mkfifo(tmp_path / "pipe")
     for name in ("zero", "pipe"):
-        with pytest.raises(OSError, match="not a regular file"):
+        with pytest.raises(SdicError, match="not a regular file"):
             sha256_of(tmp_path / name)
     if Path("/proc/self/maps").is_file():  # says 0 bytes, and gives as many as it likes
-        with pytest.raises(OSError, match="longer than"):
+        with pytest.raises(SdicError, match="longer than"):
             sha256_of("/proc/self/maps")
