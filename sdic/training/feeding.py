@@ -55,7 +55,7 @@ class Feed:
         size = config.optim.batch // (world.size * config.optim.accumulate)
         for batch in DataLoader(self.dataset, size, sampler=sampler, **self._loading()):  # type: ignore[arg-type]
             for problem in batch.problems:
-                self._left_out(problem)
+                self.left_out(problem)
             yield batch
 
     def fill(self, cache: FirstPassCache, stopped: Callable[[], bool]) -> None:
@@ -81,10 +81,10 @@ class Feed:
     def _open(self, request: Request) -> PictureDataset:
         source, names, broken = open_source(request)
         for name, problem in sorted(broken.items()):
-            self._left_out(f"{name}: {problem}")
+            self.left_out(f"{name}: {problem}")
         return PictureDataset(source, names, self.stack.geometry)
 
-    def _left_out(self, problem: str) -> None:
+    def left_out(self, problem: str) -> None:
         """Tell of an unreadable picture, once."""
         if problem not in self.known_problems:
             self.known_problems.add(problem)

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sdic.config import to_plain, to_yaml
-from sdic.data.dataset import Batch, PictureDataset, collate
-from sdic.data.sampler import View, derive_seed
+from sdic.data.dataset import Batch, PictureDataset
+from sdic.data.sampler import derive_seed
 from sdic.errors import ConfigError, SdicError
 from sdic.evaluation.metrics import Networks, label, metric
 from sdic.training import batchnorm, report, state, validation
@@ -46,7 +46,7 @@ class Trainer:
         if config.optim.batch % parts:
             raise ConfigError(
                 f"optim.batch={config.optim.batch} cannot be split over {world.size} processes x "
-                f"optim.accumulate={config.optim.accumulate}"
+                f"optim.accumulate={config.optim.accumulate}; set optim.batch to a multiple of {parts}"
             )
         self.folder = Path(config.run.dir)
         self.checkpoints = self.folder / "checkpoints"
@@ -190,11 +190,12 @@ class Trainer:
         network = self._shown()
         inverter = validation.inverter_of(self.stack, network, self.config.precision)
         wanted = self.config.validation
-        values = validation.validate(inverter, held_out, wanted.metrics, self.networks, self.world)
+        values, problems = validation.validate(inverter, held_out, wanted.metrics, self.networks, self.world)
+        for problem in problems:
+            self.feed.left_out(problem)
         self.journal.record(self.progress.step, self.config.run.steps, "validation", values)
-        value, best = values[label(wanted.best, self.networks)], self.progress.best
-        better = best is None or (value < best if metric(wanted.best).better == "lower" else value > best)
-        if better:
+        value = values[label(wanted.best, self.networks)]
+        if validation.improves(value, self.progress.best, metric(wanted.best).better):
             self.progress.best = value
             if self.world.leads:
                 path = self.checkpoints / "best.safetensors"
@@ -205,8 +206,7 @@ class Trainer:
         if not self.config.run.pictures or not self.world.leads:
             return
         dataset = self.feed.held_out or self.feed.dataset
-        count = min(self.config.run.pictures, len(dataset))
-        photos = collate([dataset[View(index, False)] for index in range(count)]).photo.to(self.world.device)
+        photos = validation.readable(dataset, self.config.run.pictures).to(self.world.device)
         inverter = validation.inverter_of(self.stack, network, self.config.precision)
         path = self.folder / "pictures" / f"{self.progress.step:08d}.png"
         direction = validation.principal_direction(inverter)
