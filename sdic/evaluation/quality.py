@@ -31,8 +31,9 @@ def generator_quality(
     seed: int,
     step: Callable[[str], None],
 ) -> dict[str, float]:
-    """The distance of N samples (truncation 1, noise drawn anew for each) to N portraits without details, and of N other
-    such portraits to them.
+    """The distance of N samples to N portraits without details, and of N other such portraits to them.
+
+    Samples have truncation 1, and noise drawn anew for each, as the field measures.
 
     The second is what a perfect generator would get: small samples make every such distance larger than it should be.
     `step` hears of every batch of BATCH.

@@ -41,9 +41,6 @@ def train(stage: Stage) -> bool:
         return True
     began = time.monotonic()
     deadline = began + 60 * run.minutes if run.minutes else math.inf
-    if stage.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True  # pictures of a stage are all of one size
     with keeping(folder / "state"):
         journal = Journal(folder, True, False)
         try:
