@@ -248,9 +248,7 @@ class Trainer:
                     write()
             except SdicError as error:
                 problem = str(error)
-        problem = self.world.gather(problem)[0]
-        if problem:
-            raise SdicError(problem)
+        self.world.end_if(problem)
 
     # Beginning and end ------------------------------------------------------------------------------------------------
 
