@@ -1,4 +1,4 @@
-"""Train from a clone, and what torchrun starts: `torchrun --nproc-per-node 2 scripts/train.py --config ...`."""
+"""Train from a clone, and what torchrun starts (`--help` has a whole command)."""
 
 import argparse
 import sys

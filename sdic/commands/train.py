@@ -9,7 +9,8 @@ examples:
   sdic train --config configs/train/debug.yaml                      a minute on a CPU, needs no files
   sdic train --config configs/train/ffhq.yaml data.path=FOLDER      the paper's settings
   sdic train --config configs/train/ffhq.yaml data.path=FOLDER --dry-run
-  torchrun --nproc-per-node 4 scripts/train.py --config ...         four GPUs (the batch is split over them)
+  torchrun --nproc-per-node 4 scripts/train.py --config configs/train/ffhq.yaml data.path=FOLDER optim.batch=8
+                                                                    four GPUs, each with 2 of the 8 pictures of a step
 
 The same command again goes on where the run in run.dir stopped. docs/training.md explains every setting.
 """

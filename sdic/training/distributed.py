@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sdic.errors import SdicError
 from sdic.utils.tensors import resolve_device
 
 
@@ -44,10 +45,11 @@ class World:
         dist.all_gather_object(items, item)
         return items
 
-    def wait(self) -> None:
-        """Go on when all processes are here."""
-        if self.size > 1:
-            dist.barrier()
+    def end_if(self, problem: str) -> None:
+        """SdicError on every process where any of them has a problem: none waits for one that is gone."""
+        for found in self.gather(problem):
+            if found:
+                raise SdicError(found)
 
     def share_buffers(self, module: nn.Module) -> None:
         """Give every process the first one's buffers (running statistics of normalisation)."""
@@ -64,7 +66,7 @@ class World:
 def join(device: str = "auto") -> World:
     """Join the processes that torchrun started: NCCL on GPUs, gloo elsewhere; under torchrun each takes its own GPU."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = resolve_device(device)
+    chosen = resolve_device(device, one_size=True)
     if size == 1:
         return World(0, 1, chosen)
     if chosen.type == "cuda" and chosen.index is None:

@@ -13,12 +13,14 @@ from torch.utils.data import DataLoader
 from sdic.data.dataset import Batch, PictureDataset, collate
 from sdic.data.sampler import EpochOrder, ResumableSampler, View
 from sdic.data.sources import NEED_NO_PATH, Request, open_source
+from sdic.errors import SdicError
 from sdic.evaluation.metrics import Networks, metric
 from sdic.training.cache import FirstPassCache, fill
 from sdic.training.config import TrainConfig
 from sdic.training.distributed import World
 from sdic.training.journal import Journal
 from sdic.training.stack import Stack
+from sdic.training.state_files import keeping
 from sdic.training.step import autocast
 
 
@@ -55,7 +57,7 @@ class Feed:
         size = config.optim.batch // (world.size * config.optim.accumulate)
         for batch in DataLoader(self.dataset, size, sampler=sampler, **self._loading()):  # type: ignore[arg-type]
             for problem in batch.problems:
-                self._left_out(problem)
+                self.left_out(problem)
             yield batch
 
     def fill(self, cache: FirstPassCache, stopped: Callable[[], bool]) -> None:
@@ -70,8 +72,13 @@ class Feed:
         pictures = PictureDataset(self.dataset.source, self.dataset.names, self.stack.geometry)
         share: Any = views[world.rank :: world.size]
         loader = DataLoader(pictures, 8, sampler=share, **self._loading())
-        with autocast(world.device, self.config.precision):
-            made = fill(cache, self.stack, loader, world.device, stopped)
+        made, problem = 0, ""
+        try:
+            with autocast(world.device, self.config.precision), keeping(Path(self.config.run.dir) / "checkpoints"):
+                made = fill(cache, self.stack, loader, world.device, stopped)
+        except SdicError as error:
+            problem = str(error)
+        world.end_if(problem)
         total, interrupted = sum(world.gather(made)), any(world.gather(stopped()))
         cache.reload()
         if world.leads and not interrupted:
@@ -81,10 +88,10 @@ class Feed:
     def _open(self, request: Request) -> PictureDataset:
         source, names, broken = open_source(request)
         for name, problem in sorted(broken.items()):
-            self._left_out(f"{name}: {problem}")
+            self.left_out(f"{name}: {problem}")
         return PictureDataset(source, names, self.stack.geometry)
 
-    def _left_out(self, problem: str) -> None:
+    def left_out(self, problem: str) -> None:
         """Tell of an unreadable picture, once."""
         if problem not in self.known_problems:
             self.known_problems.add(problem)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from sdic.checkpoints import write_native
 from sdic.errors import CheckpointError
 from sdic.training.optim import WeightAverage
 from sdic.training.stack import Stack
-from sdic.utils.files import atomic_file
+from sdic.training.state_files import step_of, write_state
 
 VERSION = 1
 
@@ -48,8 +47,8 @@ class Trained:
     progress: Progress
 
 
-def save_state(folder: Path, trained: Trained, config: dict[str, Any], hashes: dict[str, str]) -> Path:
-    """Write `state-STEP.pt`, whole or not at all."""
+def save_state(folder: Path, trained: Trained, config: dict[str, Any], hashes: dict[str, str], keep: int) -> None:
+    """Write `state-STEP.pt`, whole or not at all, and delete all but the newest `keep`."""
     progress = trained.progress
     state = {
         "version": VERSION,
@@ -61,17 +60,16 @@ def save_state(folder: Path, trained: Trained, config: dict[str, Any], hashes: d
         "config": config,
         "frozen": hashes,
     }
-    path = folder / f"state-{progress.step:08d}.pt"
-    with atomic_file(path) as handle:
-        torch.save(state, handle)
-    return path
+    write_state(folder, progress.step, state, keep)
 
 
-def load_state(path: Path, trained: Trained, config: dict[str, Any], hashes: dict[str, str]) -> None:
-    """Put a saved state into `trained`. CheckpointError where the frozen networks or what trains are others."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state.get("version") != VERSION:
-        raise CheckpointError(f"{path}: a state of version {state.get('version')}, this sdic writes {VERSION}")
+def load_state(
+    path: Path, state: dict[str, Any], trained: Trained, config: dict[str, Any], hashes: dict[str, str]
+) -> int:
+    """Put the state of a file into `trained`; returns its step. CheckpointError where the frozen networks or what
+    trains are others; errors of other kinds where it is no state of ours."""
+    if state["version"] != VERSION:
+        raise CheckpointError(f"{path}: a state of version {state['version']}, this sdic writes {VERSION}")
     for role, mine in hashes.items():
         if state["frozen"][role] != mine:
             raise CheckpointError(
@@ -91,8 +89,8 @@ def load_state(path: Path, trained: Trained, config: dict[str, Any], hashes: dic
     trained.scaler.load_state_dict(state["scaler"])
     if trained.average is not None:
         trained.average.network.load_state_dict(state["average"] or state["compensator"])
-    for name, value in state["progress"].items():
-        setattr(trained.progress, name, value)
+    vars(trained.progress).update(vars(Progress(**state["progress"])))
+    return trained.progress.step
 
 
 BOUND = {
@@ -101,16 +99,6 @@ BOUND = {
     "run": ("seed",),
 }
 """Settings that a state cannot be continued without: they decide what its tensors, or its order of pictures, mean."""
-
-
-def list_states(folder: Path) -> list[Path]:
-    """The states in a folder, oldest first."""
-    return sorted(path for path in folder.glob("state-*.pt") if re.fullmatch(r"state-\d+\.pt", path.name))
-
-
-def step_of(path: Path) -> int:
-    """The step in a file name of ours."""
-    return int(re.search(r"-(\d+)", path.name).group(1))  # type: ignore[union-attr]
 
 
 def write_weights(path: Path, network: nn.Module, stack: Stack, name: str, step: int) -> None:
@@ -126,8 +114,7 @@ def write_weights(path: Path, network: nn.Module, stack: Stack, name: str, step:
     write_native(path, {"dipn": compensator.dipn, "dicn": compensator.dicn}, source)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` states and weights; the best weights stay."""
-    for paths in (list_states(folder), sorted(folder.glob("weights-*.safetensors"))):
-        for path in paths[:-keep]:
-            path.unlink(missing_ok=True)
+def prune_weights(folder: Path, step: int, keep: int) -> None:
+    """Delete all but the newest `keep` weights up to a step; the best weights stay."""
+    for path in [p for p in sorted(folder.glob("weights-*.safetensors")) if step_of(p) <= step][:-keep]:
+        path.unlink(missing_ok=True)

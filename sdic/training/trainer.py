@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sdic.config import to_plain, to_yaml
-from sdic.data.dataset import Batch, PictureDataset, collate
-from sdic.data.sampler import View, derive_seed
-from sdic.errors import ConfigError, SdicError
+from sdic.data.dataset import Batch, PictureDataset
+from sdic.data.sampler import derive_seed
+from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.evaluation.metrics import Networks, label, metric
 from sdic.training import batchnorm, report, state, validation
 from sdic.training.config import TrainConfig
@@ -29,6 +29,7 @@ from sdic.training.feeding import Feed
 from sdic.training.journal import Journal
 from sdic.training.optim import WeightAverage, build_optimizer, set_learning_rate
 from sdic.training.stack import build_stack, trainable
+from sdic.training.state_files import keeping, resume
 from sdic.training.step import autocast, training_step
 from sdic.training.volumes import slice_volumes
 from sdic.utils.files import remove_temporaries, write_atomic
@@ -46,7 +47,7 @@ class Trainer:
         if config.optim.batch % parts:
             raise ConfigError(
                 f"optim.batch={config.optim.batch} cannot be split over {world.size} processes x "
-                f"optim.accumulate={config.optim.accumulate}"
+                f"optim.accumulate={config.optim.accumulate}; set optim.batch to a multiple of {parts}"
             )
         self.folder = Path(config.run.dir)
         self.checkpoints = self.folder / "checkpoints"
@@ -61,20 +62,25 @@ class Trainer:
         self.agreed = 0  # the same once all processes know of it
 
     def run(self) -> int:
-        """Train to `run.steps`, from the newest state in the run folder if there is one. Returns the exit code."""
+        """Train to `run.steps`, from the newest whole state in the run folder if there is one. Returns the exit code.
+
+        SdicError says in a line why a run ends before: settings that do not fit the state, a step that is not finite, a
+        disk that is full.
+        """
         config, world = self.config, self.world
-        self.journal = Journal(self.folder, world.leads, config.run.tensorboard)
-        try:
-            with self._signals():
-                self._open_data()
-                self._begin()
-                batches = self.feed.batches(self.progress.samples)
-                while self.progress.step < config.run.steps and not self.stopping:
-                    self.optimise(batches)
-                    self._after_step()
-                return self._finish()
-        finally:
-            self.journal.close()
+        with keeping(self.checkpoints):
+            self.journal = Journal(self.folder, world.leads, config.run.tensorboard)
+            try:
+                with self._signals():
+                    self._open_data()
+                    self._begin()
+                    batches = self.feed.batches(self.progress.samples)
+                    while self.progress.step < config.run.steps and not self.stopping:
+                        self.optimise(batches)
+                        self._after_step()
+                    return self._finish()
+            finally:
+                self.journal.close()
 
     @property
     def stopping(self) -> int:
@@ -177,7 +183,7 @@ class Trainer:
 
         if due(config.run.log_every) and progress.count:
             means = {name: total / progress.count for name, total in progress.sums.items()}
-            self.journal.record(progress.step, config.run.steps, "train", means)
+            self._leading(lambda: self.journal.record(progress.step, config.run.steps, "train", means))
             progress.sums, progress.count = {}, 0
         if self.feed.held_out is not None and due(config.validation.every):
             self._validate(self.feed.held_out)
@@ -190,23 +196,24 @@ class Trainer:
         network = self._shown()
         inverter = validation.inverter_of(self.stack, network, self.config.precision)
         wanted = self.config.validation
-        values = validation.validate(inverter, held_out, wanted.metrics, self.networks, self.world)
-        self.journal.record(self.progress.step, self.config.run.steps, "validation", values)
-        value, best = values[label(wanted.best, self.networks)], self.progress.best
-        better = best is None or (value < best if metric(wanted.best).better == "lower" else value > best)
-        if better:
+        values, problems = validation.validate(inverter, held_out, wanted.metrics, self.networks, self.world)
+        for problem in problems:
+            self.feed.left_out(problem)
+        self._leading(lambda: self.journal.record(self.progress.step, self.config.run.steps, "validation", values))
+        value = values[label(wanted.best, self.networks)]
+        if validation.improves(value, self.progress.best, metric(wanted.best).better):
             self.progress.best = value
-            if self.world.leads:
-                path = self.checkpoints / "best.safetensors"
-                state.write_weights(path, network, self.stack, self.folder.name, self.progress.step)
+            path = self.checkpoints / "best.safetensors"
+            self._leading(lambda: state.write_weights(path, network, self.stack, self.folder.name, self.progress.step))
 
     def _draw(self) -> None:
         network = self._shown()
-        if not self.config.run.pictures or not self.world.leads:
-            return
+        if self.config.run.pictures:
+            self._leading(lambda: self._draw_grid(network))
+
+    def _draw_grid(self, network: nn.Module) -> None:
         dataset = self.feed.held_out or self.feed.dataset
-        count = min(self.config.run.pictures, len(dataset))
-        photos = collate([dataset[View(index, False)] for index in range(count)]).photo.to(self.world.device)
+        photos = validation.readable(dataset, self.config.run.pictures).to(self.world.device)
         inverter = validation.inverter_of(self.stack, network, self.config.precision)
         path = self.folder / "pictures" / f"{self.progress.step:08d}.png"
         direction = validation.principal_direction(inverter)
@@ -220,15 +227,28 @@ class Trainer:
         return network
 
     def save(self) -> None:
-        """Write the state and the weights, and delete what is no longer kept."""
-        network = self._shown()
-        if self.world.leads:
-            step = self.progress.step
+        """Write the weights and the state, and delete what is no longer kept."""
+        network, step, keep = self._shown(), self.progress.step, self.config.run.keep_last
+
+        def write() -> None:
             weights = self.checkpoints / f"weights-{step:08d}.safetensors"
             state.write_weights(weights, network, self.stack, self.folder.name, step)
-            state.save_state(self.checkpoints, self.trained, to_plain(self.config), self.stack.hashes)
-            state.prune(self.checkpoints, self.config.run.keep_last)
-        self.world.wait()
+            state.save_state(self.checkpoints, self.trained, to_plain(self.config), self.stack.hashes, keep)
+            state.prune_weights(self.checkpoints, step, keep)
+
+        self._leading(write)
+        self.saved = step
+
+    def _leading(self, write: Callable[[], None]) -> None:
+        """The first process writes. Where it cannot, every process ends with its line, and none waits for it."""
+        problem = ""
+        if self.world.leads:
+            try:
+                with keeping(self.checkpoints):
+                    write()
+            except SdicError as error:
+                problem = str(error)
+        self.world.end_if(problem)
 
     # Beginning and end ------------------------------------------------------------------------------------------------
 
@@ -246,20 +266,25 @@ class Trainer:
         scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
         average = WeightAverage(compensator, config.optim.ema) if config.optim.ema else None
         self.trained = state.Trained(compensator, optimizer, scaler, average, self.progress)
-        states = state.list_states(self.checkpoints)
-        if states:
-            state.load_state(states[-1], self.trained, to_plain(config), self.stack.hashes)
+        bound = (self.trained, to_plain(config), self.stack.hashes)
+        found = resume(self.checkpoints, lambda path, kept: state.load_state(path, kept, *bound), self.journal.say)
+        self.saved = found or 0  # the step of the newest state that is whole
+        if len(set(world.gather(self.saved))) > 1:
+            raise CheckpointError(f"{self.checkpoints}: the processes do not find the same states there")
+        if found:
             self.journal.say(f"resuming {self.folder} at step {self.progress.step} of {config.run.steps}")
         else:
             self.journal.say(
                 f"{self.folder}: {len(self.feed.dataset)} pictures, {config.run.steps} steps of {config.optim.batch} "
                 f"on {world.size} x {world.device.type}"
             )
-        world.wait()
-        if world.leads:
+
+        def begin() -> None:
             remove_temporaries(self.folder)
             write_atomic(self.folder / "config.yaml", to_yaml(config))
-        self.journal.start(self.progress.step, config.run.steps)
+            self.journal.start(self.progress.step, config.run.steps)
+
+        self._leading(begin)
         self.module: nn.Module = compensator
         if world.size > 1:
             devices = [world.device] if world.device.type == "cuda" else None
@@ -267,8 +292,7 @@ class Trainer:
 
     def _finish(self) -> int:
         config, step = self.config, self.progress.step
-        states = state.list_states(self.checkpoints)
-        if step and not (states and state.step_of(states[-1]) == step):
+        if step != self.saved:
             self.save()
         if step < config.run.steps:
             self.journal.say(f"stopped at step {step} of {config.run.steps}, saved; the same command goes on from here")

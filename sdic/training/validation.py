@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sdic.data.dataset import PictureDataset, collate
+from sdic.data.dataset import PictureDataset, Sample, collate
 from sdic.evaluation.metrics import Networks, measure, seen
 from sdic.methods.sdic import SDICInverter
 from sdic.training.distributed import World
@@ -29,11 +30,19 @@ def inverter_of(stack: Stack, compensator: nn.Module, precision: str) -> SDICInv
 
 def validate(
     inverter: SDICInverter, dataset: PictureDataset, names: list[str], networks: Networks, world: World
-) -> dict[str, float]:
-    """Mean of each metric over a data set; every process takes its share of the photos."""
+) -> tuple[dict[str, float], list[str]]:
+    """(mean of each metric over the photos that can be read, what is wrong with each of the others).
+
+    Every process takes its share of the photos.
+    """
     rows: dict[int, dict[str, float]] = {}
+    problems: list[str] = []
     for index in range(world.rank, len(dataset), world.size):
-        photo = collate([dataset[index]]).photo.to(world.device)
+        sample = dataset[index]
+        if sample.problem:  # the photo that stands in for it has its own turn
+            problems.append(sample.problem)
+            continue
+        photo = collate([sample]).photo.to(world.device)
         image = inverter.invert(photo).image
         values = measure(names, photo, seen(image, inverter.geometry), networks)
         rows[index] = {name: value[0] for name, value in values.items()}
@@ -41,7 +50,32 @@ def validate(
     for part in world.gather(rows):
         shared.update(part)
     ordered = [shared[index] for index in sorted(shared)]  # summed in one order, however many processes there are
-    return {name: sum(row[name] for row in ordered) / len(ordered) for name in ordered[0]}
+    means = {name: sum(row[name] for row in ordered) / len(ordered) for name in ordered[0]}
+    return means, sorted(problem for part in world.gather(problems) for problem in part)
+
+
+def improves(value: float, best: float | None, better: str) -> bool:
+    """Whether a validation's value is better than the best one so far (None: there is none).
+
+    better: "lower" or "higher". A value that is not finite is worse than any number, and than none.
+    """
+    if not math.isfinite(value):
+        return False
+    if best is None or not math.isfinite(best):
+        return True
+    return value < best if better == "lower" else value > best
+
+
+def readable(dataset: PictureDataset, count: int) -> Tensor:
+    """The first `count` photos of a data set that can be read (fewer where it has fewer): [N, 3, H, W]."""
+    samples: list[Sample] = []
+    for index in range(len(dataset)):
+        if len(samples) == count:
+            break
+        sample = dataset[index]
+        if not sample.problem:
+            samples.append(sample)
+    return collate(samples).photo
 
 
 @torch.no_grad()
