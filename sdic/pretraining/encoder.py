@@ -54,6 +54,10 @@ class EncoderStage(Stage):
                 f"data.resolution={data.resolution}, but {config.generator} draws {sizes.resolution} px: an encoder "
                 "looks at pictures of the generator's size or at smaller ones (e4e: 256 of 1024)"
             )
+        if data.resolution < sizes.resolution:
+            say(
+                f"the encoder looks at pictures of {data.resolution} px; {config.generator} draws {sizes.resolution} px"
+            )
         self.bank = open_bank(
             data, Recipe("split", data.resolution, data.chunk), data.count, self.device, deadline, say
         )
