@@ -5,6 +5,7 @@ Harmless variants are read, and a message names the expected key beside the one 
 from __future__ import annotations
 
 import argparse
+import random
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import sdic
 from sdic.checkpoints import Bundle, read_bundle, read_foreign, write_native
 from sdic.checkpoints.keymap import rename
 from sdic.checkpoints.layouts import FORMATS, stylegan2
-from sdic.errors import CheckpointError, ConfigError
+from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.loading import geometry_of
 from sdic.networks.e4e import E4E, E4EConfig, StyleHead
 from sdic.networks.identity import MoCoEmbedder
@@ -175,7 +176,9 @@ def test_start_from_latent_avg_is_obeyed() -> None:
         ({"start_from_latent_avg": "yes"}, "start_from_latent_avg is 'yes'"),
         ({"stylegan_size": 1024}, "stylegan_size is 1024, but its generator draws 64 px"),
         ({"output_size": 128}, "output_size is 128, but its generator draws 64 px"),
-        ({"dataset_type": 5}, "dataset_type is 5"),
+        ({"dataset_type": 5}, "dataset_type is '5', which is no str"),
+        ({"encoder_type": {}}, "encoder_type is '{}', which is no str"),
+        ({"output_size": torch.ones(3)}, "output_size is "),
     ],
 )
 def test_options_that_mean_another_network_are_refused(options: dict[str, Any], message: str) -> None:
@@ -295,6 +298,61 @@ def test_what_is_no_plain_tensor_is_refused(value: Any) -> None:
     state["to_rgb1.bias"] = value
     with pytest.raises(CheckpointError, match=r"to_rgb1\.bias"):
         read_foreign({"g_ema": state}, "file.pt")
+
+
+ODD = [
+    *(
+        None,
+        5,
+        "x",
+        [],
+        {},
+        True,
+        2**70,
+        b"x",
+        torch.zeros(()),
+        torch.zeros(0),
+        torch.zeros(3),
+        torch.zeros(1, 4, 4, 4),
+    ),
+    *(torch.zeros(3, dtype=torch.int8), torch.zeros(2, 2).to_sparse(), torch.empty(3, 3, device="meta")),
+]
+STRANGE = [
+    "",
+    "style.1.weight",
+    "to_rgbs.99999999.x",
+    "to_rgbs.-1.b",
+    "convs.x.conv.weight",
+    "module.",
+    5,
+    None,
+    ("a",),
+]
+STRANGE += ["decoder.", "latent_avg", "opts", "state_dict", "convs.99999999999999999999999999.conv.weight"]
+
+
+def test_damage_of_any_kind_is_a_checkpoint_error() -> None:
+    """Keys lost, renamed and replaced by odd things: a bundle or an SdicError, nothing else."""
+    whole, refused = e4e(), 0
+    for seed in range(150):
+        draws = random.Random(seed)
+        content = {"g_ema": generator_state(), "latent_avg": torch.zeros(16)} if seed % 10 else whole
+        content = {key: dict(value) if isinstance(value, dict) else value for key, value in content.items()}
+        for _ in range(draws.randint(1, 3)):
+            parts = [part for part in content.values() if isinstance(part, dict)] if draws.random() < 0.7 else []
+            part: dict[Any, Any] = draws.choice(parts) if parts else content
+            key = draws.choice(list(part) or [0])
+            value = part.pop(key, None)
+            if draws.random() < 0.7:
+                new = draws.random() < 0.4
+                part[draws.choice(STRANGE) if new else key] = (
+                    value if new and draws.random() < 0.5 else draws.choice(ODD)
+                )
+        try:
+            read_foreign(content, "file.pt")
+        except SdicError:
+            refused += 1
+    assert 75 < refused < 150
 
 
 def test_every_layout_says_what_it_needs() -> None:

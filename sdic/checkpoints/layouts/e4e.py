@@ -31,6 +31,15 @@ DEFAULTS: dict[str, Any] = {
     "dataset_type": "ffhq_encode",
 }
 """What the family's own programs take where nothing is said."""
+KINDS = {
+    "encoder_type": str,
+    "start_from_latent_avg": bool,
+    "learn_in_w": bool,
+    "dataset_type": str,
+    "stylegan_size": int,
+    "output_size": int,
+}
+"""The options that say which network a file holds: each is obeyed, or the file is refused."""
 LOSSES = ("lpips_loss.", "id_loss.")
 
 E4E = [
@@ -86,28 +95,25 @@ def encoder_and_generator(
 
 
 def _options(content: Any) -> dict[str, Any]:
-    """The options with which a file was trained: a namespace, or a dict of them."""
+    """The options with which a file was trained, a namespace or a dict of them, as far as they say anything."""
     options = content.get("opts")
     if isinstance(options, argparse.Namespace):
         options = vars(options)
-    return dict(options) if isinstance(options, Mapping) else {}
+    return {name: value for name, value in options.items() if value is not None} if isinstance(options, Mapping) else {}
 
 
 def _check(options: Mapping[str, Any], sizes: GeneratorConfig, state: State, what: str) -> None:
     """CheckpointError for options that make it another network than the two that are read here."""
-    kind = options.get("encoder_type", DEFAULTS["encoder_type"])
-    if kind not in RELATIVE:
-        raise CheckpointError(f"{what}: its encoder_type is {kind!r}; sdic reads {' and '.join(RELATIVE)}")
+    for name, kind in KINDS.items():
+        if not isinstance(options.get(name, kind()), kind):
+            raise CheckpointError(f"{what}: {name} is {str(options[name])[:60]!r}, which is no {kind.__name__}")
+    encoder_type = options.get("encoder_type", DEFAULTS["encoder_type"])
+    if encoder_type not in RELATIVE:
+        raise CheckpointError(f"{what}: its encoder_type is {encoder_type!r}; sdic reads {' and '.join(RELATIVE)}")
     if options.get("learn_in_w"):
         raise CheckpointError(
             f"{what}: learn_in_w is on, so its encoder finds one code of W; sdic reads encoders of W+"
         )
-    if not isinstance(options.get("start_from_latent_avg", True), bool):
-        raise CheckpointError(
-            f"{what}: start_from_latent_avg is {options['start_from_latent_avg']!r}, not true or false"
-        )
-    if not isinstance(options.get("dataset_type", ""), str):
-        raise CheckpointError(f"{what}: dataset_type is {options['dataset_type']!r}, not a name")
     for name in ("stylegan_size", "output_size"):
         if options.get(name, sizes.resolution) != sizes.resolution:
             raise CheckpointError(f"{what}: {name} is {options[name]}, but its generator draws {sizes.resolution} px")

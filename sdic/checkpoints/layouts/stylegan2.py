@@ -105,7 +105,12 @@ def mean_rows(latent_avg: Any, config: GeneratorConfig, what: str) -> Tensor | N
     """The mean code of a file as [1, D] or [L, D]; it is [D] there, or [1, D], [L, D], [1, L, D]. None stays None."""
     if latent_avg is None:
         return None
-    if not (is_plain(latent_avg) and latent_avg.is_floating_point() and latent_avg.isfinite().all()):
+    if not (
+        is_plain(latent_avg)
+        and latent_avg.is_floating_point()
+        and not latent_avg.is_meta
+        and latent_avg.isfinite().all()
+    ):
         raise CheckpointError(f"{what}: latent_avg is not a tensor of finite numbers")
     shape, (rows, width) = list(latent_avg.shape), (config.latent_rows, config.style_dim)
     if shape not in ([width], [1, width], [rows, width], [1, 1, width], [1, rows, width]):
