@@ -135,9 +135,9 @@ def test_an_encoder_refuses_a_size_it_was_not_built_for(built_for: int) -> None:
 def test_the_picture_sizes_of_the_encoder_go_before_those_of_the_generator() -> None:
     networks = tiny_bundle(0).networks
     generator = Bundle({"generator": networks["generator"]}, {"geometry": Geometry(64, (64, 64)).to_text()})
-    seen = Geometry(64, (48, 64)).to_text()
-    encoder = Bundle({"encoder": networks["encoder"]}, {"geometry": seen})
-    assert generator.merge(encoder).source["geometry"] == encoder.merge(generator).source["geometry"] == seen
+    sizes = Geometry(64, (48, 64)).to_text()
+    encoder = Bundle({"encoder": networks["encoder"]}, {"geometry": sizes})
+    assert generator.merge(encoder).source["geometry"] == encoder.merge(generator).source["geometry"] == sizes
     assert "geometry" not in generator.merge(Bundle({"encoder": networks["encoder"]})).source
 
 

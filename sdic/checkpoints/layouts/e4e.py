@@ -75,8 +75,6 @@ def encoder_and_generator(
     options = {**(given or {}), **_options(content)}
     _check(options, sizes, state, what)
     missing = [name for name in DEFAULTS if name not in options]
-    if missing:
-        bundle.assume(f"its options do not say {', '.join(f'{name} ({DEFAULTS[name]} is taken)' for name in missing)}")
     options = {**DEFAULTS, **options}
     encoder = below(state, "encoder.")
     mean = mean_rows(latent_avg, sizes, what)
@@ -92,6 +90,9 @@ def encoder_and_generator(
         geometry = Geometry(side, (INPUT * 3 // 4, INPUT), (side // 8, side - side // 8, 0, side))
         bundle.source["domain"] = "car"
     bundle.source["geometry"] = geometry.to_text()
+    if missing:
+        taken = ", ".join(f"{name} ({DEFAULTS[name]} is taken)" for name in missing)
+        bundle.assume(f"its options do not say {taken}; photos are {INPUT} px wide and {geometry.input_size[0]} high")
 
 
 def _options(content: Any) -> dict[str, Any]:
