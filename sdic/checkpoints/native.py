@@ -1,8 +1,8 @@
 """Our own weight files: safetensors, every tensor named `role.parameter`, and a header of JSON texts.
 
-Header: format "sdic.networks", `networks` {role: config}, and where the weights came from (`file`, `sha256`, `layout`,
-and whatever the writer adds, such as the training run). `domain` in it decides which directions and picture sizes are
-meant, `layer` where DICN compensates.
+Header: format "sdic.networks", `networks` {role: config}, `kinds` {role: kind of network}, and where the weights came
+from (`file`, `sha256`, `layout`, and whatever the writer adds, such as the training run). `geometry` in it says the
+picture sizes, `domain` which directions are meant, `layer` where DICN compensates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json
+from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json, kind_of
 from sdic.checkpoints.keymap import Renamed, load_into
 from sdic.errors import CheckpointError
 from sdic.utils.files import atomic_file
@@ -39,7 +39,8 @@ def write_native(
             tensors[f"{role}.{name}"] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
     header = {
         "format": FORMAT,
-        "networks": json.dumps({role: json.loads(config_to_json(role, network)) for role, network in networks.items()}),
+        "networks": json.dumps({role: json.loads(config_to_json(network)) for role, network in networks.items()}),
+        "kinds": json.dumps({role: kind_of(network) for role, network in networks.items()}),
         "source": json.dumps(dict(source or {})),
     }
     blob = save(tensors, metadata=header)
@@ -89,8 +90,10 @@ def read_native(path: str | os.PathLike[str]) -> Bundle:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     networks: dict[str, nn.Module] = {}
+    kinds = json.loads(header.get("kinds", "{}"))  # files of earlier versions: every role is its kind
     for role, values in json.loads(header["networks"]).items():
-        network = build(role, config_from_json(role, json.dumps(values)))
+        kind = kinds.get(role, role)
+        network = build(kind, config_from_json(kind, json.dumps(values)))
         prefix = f"{role}."
         state = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
         state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections import defaultdict
 from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic convert`."""
-    parser.add_argument("file", metavar="FILE", help="SDIC, e4e, StyleGAN2 (rosinality), ArcFace, CurricularFace, MoCo")
+    parser.add_argument(
+        "file", metavar="FILE", help="SDIC, e4e, pSp, StyleGAN2 (rosinality), ArcFace, CurricularFace, MoCo"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write; must end in .safetensors")
     parser.add_argument(
         "--trust",
@@ -36,8 +39,13 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from sdic.checkpoints import read_bundle, write_native
+    from sdic.loading import geometry_of
 
     bundle = read_bundle(source, trust=args.trust)
+    if {"generator", "encoder"} <= set(bundle.networks):
+        bundle.source["geometry"] = geometry_of(bundle).to_text()
+    elif "assumed" in bundle.source:
+        warnings.warn(f"{source}: {bundle.source['assumed']}", stacklevel=2)
     try:
         write_native(target, bundle.networks, bundle.source, torch.float16 if args.half else None)
     except OSError as error:
