@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a name of editings/manifest.yaml, pc0, pc1, ... or a direction file; may be repeated",
     )
     parser.add_argument(
+        "--domain",
+        metavar="NAME",
+        help="whose direction names are meant (face, car, portraits, ...), for a weight file that does not say\n"
+        "what it draws; pc0, pc1, ... are always the model's own",
+    )
+    parser.add_argument(
         "--rule",
         choices=("paper", "released"),
         help="how the feature follows the edit: equation 6 (paper, default),\nor as the authors' code does (released)",

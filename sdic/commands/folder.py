@@ -7,7 +7,10 @@ import dataclasses
 import os
 import re
 
-OPTIONS = ("out", "model", "edits", "rule", "device", "precision", "batch_size", "shard", "limit", "save_inversions")
+OPTIONS = (
+    *("out", "model", "edits", "domain", "rule", "device", "precision", "batch_size", "shard", "limit"),
+    "save_inversions",
+)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sdic.checkpoints.unpickle import load_tensors
-from sdic.editing.ganspace import SAMPLES, principal_components
+from sdic.editing.ganspace import LIMITS, SAMPLES, principal_components
 from sdic.editing.manifest import DirectionCard, known_directions, need_file
 from sdic.errors import CheckpointError, ConfigError, UnknownNameError
 from sdic.networks.stylegan2 import Generator
@@ -28,6 +28,7 @@ from sdic.utils.files import sha256_of
 STYLE_DIM = 512
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 COMPUTED = re.compile(r"pc(\d+)")
+CHOOSE = "--domain NAME (in Python domain=NAME)"
 
 
 def load_direction(
@@ -40,7 +41,8 @@ def load_direction(
 ) -> Direction:
     """A direction by its name in `editings/manifest.yaml`, from a file, or "pc0", "pc1", ... from the generator itself.
 
-    domain: which domain's names are meant ("face", "car", ...); may be left out when only one has the name.
+    domain: which domain's names are meant ("face", "car", ...); may be left out when only one has the name; "" is none,
+    as for a model whose files name no domain. "pc0", "pc1", ... are the generator's own in every domain.
     generator: needed for principal components, and tells the style width of flattened W+ files.
     component: which one, for a GANSpace file {mean, comp, std} given by path. rows: (first, end) of the rows that move.
 
@@ -66,6 +68,13 @@ class Located:
         """The strength to take when none is said."""
         return 1.0 if self.card is None else self.card.default
 
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The useful range of strengths, where it is known without loading anything."""
+        if self.card is not None:
+            return self.card.limits
+        return LIMITS if self.path is None else None
+
     def identity(self) -> str:
         """Tells directions apart without loading a model; a principal component also depends on the weights."""
         if self.path is None:
@@ -90,23 +99,28 @@ class Located:
 def locate(name_or_path: str | os.PathLike[str], domain: str | None = None, component: int | None = None) -> Located:
     """Find out what a name or path means; errors as `load_direction`."""
     name = str(name_or_path)
+    if computed := COMPUTED.fullmatch(name):  # whatever a manifest says: another generator's component is no edit here
+        return Located(name, component=int(computed.group(1)))
     cards = {key: card for key, card in known_directions(domain).items() if key[1] == name}
     if len(cards) > 1:
-        raise ConfigError(
-            f"direction {name!r} exists for {', '.join(sorted(key[0] for key in cards))}: pass domain=..."
-        )
+        raise ConfigError(f"direction {name!r} exists for {_listed(cards)}: say which with {CHOOSE}")
     for card in cards.values():
         return Located(name, card, need_file(card))
-    if computed := COMPUTED.fullmatch(name):
-        return Located(name, component=int(computed.group(1)))
     path = Path(name).expanduser()
     if path.is_file():
         return Located(path.stem, path=path, component=component)
     if path.suffix in SUFFIXES:
         raise CheckpointError(f"direction file {path.absolute()}: no such file")
-    raise UnknownNameError(
-        f"direction{'' if domain is None else f' of domain {domain!r}'}", name, direction_names(domain)
-    )
+    if not domain and domain is not None and (cards := {k: c for k, c in known_directions().items() if k[1] == name}):
+        raise ConfigError(
+            f"direction {name!r} is one of {_listed(cards)}, and the model's files do not say what it draws; if it is "
+            f"that, say so with {CHOOSE}"
+        )
+    raise UnknownNameError(f"direction{f' of domain {domain!r}' if domain else ''}", name, direction_names(domain))
+
+
+def _listed(cards: Mapping[tuple[str, str], DirectionCard]) -> str:
+    return ", ".join(sorted(domain for domain, _ in cards))
 
 
 def direction_names(domain: str | None = None) -> list[str]:

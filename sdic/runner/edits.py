@@ -29,7 +29,7 @@ class Edit:
         return ",".join(f"{direction.name}={strength:g}" for direction, strength in pairs)
 
 
-def parse_edits(words: Sequence[str], domain: str | None) -> list[Edit]:
+def parse_edits(words: Sequence[str], domain: str) -> list[Edit]:
     """Every edit that the words ask for, sweeps spelled out, each once, in order.
 
     Directions are looked up (and their files must be here), but nothing is loaded. ConfigError quotes a word that
@@ -48,7 +48,7 @@ def parse_edits(words: Sequence[str], domain: str | None) -> list[Edit]:
     return list(edits.values())
 
 
-def _term(term: str, word: str, domain: str | None) -> tuple[Located, list[float]]:
+def _term(term: str, word: str, domain: str) -> tuple[Located, list[float]]:
     name, equals, amount = term.rpartition("=")
     if not equals:
         name, amount = term, ""

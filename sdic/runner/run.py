@@ -68,9 +68,10 @@ def run(settings: RunSettings, command: str) -> int:
     items = _items(settings, out, command)
     mine = items[share.index :: share.count]
     model = LazyModel(settings, out, int(os.environ.get("LOCAL_RANK", "0")) if share.ranks else None)
-    edits = parse_edits(settings.edits, model.domain) if settings.edits and model.named else []
+    known = model.named or settings.domain
+    edits = parse_edits(settings.edits, model.domain) if settings.edits and known else []
     with at_work(out):
-        if settings.edits and not model.named:
+        if settings.edits and not known:
             edits = parse_edits(settings.edits, model.domain)  # may have to load the file to know its domain
         notes = warn_of_limits(edits)
         identities = [[(d.identity(), s) for d, s in zip(e.directions, e.strengths, strict=True)] for e in edits]
@@ -79,7 +80,7 @@ def run(settings: RunSettings, command: str) -> int:
         for note in notes:
             progress.say(f"warning: {note}")
         worker = Worker(Plan(settings, out, model.identity, edits, identities, model.geometry), model, progress)
-        head: dict[str, Any] = {"command": command, "settings": to_plain(settings), "model": vars(model.identity)}
+        head: dict[str, Any] = {"command": command, "settings": to_plain(settings)}
         head |= {"versions": versions(), "warnings": notes, "started": time.strftime("%FT%T%z", time.localtime(start))}
         finished = False
         try:
@@ -87,6 +88,7 @@ def run(settings: RunSettings, command: str) -> int:
             finished = True
         finally:
             progress.close(worker.outcomes, finished)
+            head["model"] = model.described()
             if not finished:
                 _save_what_there_is(out / f"{share.name('report')}.json", head, items, worker.outcomes, share, start)
         if parts is not None and share.index > 0:
