@@ -15,6 +15,7 @@ from typing import Any
 
 from sdic import __version__
 from sdic.errors import SdicError, did_you_mean
+from sdic.utils.text import printable
 
 COMMANDS = {
     "invert": "invert photos: OUT/inversion/, a contact sheet and a report",
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return module(words[0]).run(_parse(children[words[0]], words[1:]))
     except SdicError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)

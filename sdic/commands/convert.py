@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from sdic.checkpoints import read_bundle, write_native
+    from sdic.utils.text import printable
 
     bundle = read_bundle(source, trust=args.trust)
     try:
@@ -52,5 +53,5 @@ def run(args: argparse.Namespace) -> int:
         reasons[reason].append(key)
     for reason, keys in sorted(reasons.items(), key=lambda entry: -len(entry[1])):
         shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-        print(f"  left out, {reason}: {len(keys)} ({shown})")
+        print(f"  left out, {reason}: {len(keys)} ({printable(shown)})")
     return 0

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdic.evaluation.run import Result
 
 EPILOG = """\
 examples:
@@ -62,13 +67,12 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import json
     import sys
-    from pathlib import Path
 
     from sdic.evaluation.run import Settings, evaluate
     from sdic.runner.records import at_work
     from sdic.runner.report import versions
-    from sdic.runner.sheet import Row, make_sheets
     from sdic.utils.files import write_atomic
+    from sdic.utils.text import printable
 
     names = {entry.name for entry in dataclasses.fields(Settings)}
     given = {name: value for name, value in vars(args).items() if name in names}
@@ -77,16 +81,29 @@ def run(args: argparse.Namespace) -> int:
     out = Path(settings.out)
     with at_work(out):
         result = evaluate(settings, versions())
-        if result.rows:
-            rows = [Row(name, tuple(files)) for name, files in result.rows]
-            make_sheets(out, "sheet", result.labels, rows, len(rows), 1)
-    if args.json:
-        write_atomic(args.json, json.dumps(result.methods, indent=1) + "\n")
+        if args.json:
+            write_atomic(args.json, json.dumps(result.methods, indent=1) + "\n")
+        drawn = _sheet(out, result)
     print(result.text)
-    print(f"\n-> {out / 'report.json'}" + (f", see {out / 'sheet.png'}" if result.rows else ""))
+    print(f"\n-> {out / 'report.json'}" + (f", see {out / 'sheet.png'}" if drawn else ""))
     for problem in result.problems:
-        print(f"  failed: {problem}", file=sys.stderr)
+        print(f"  failed: {printable(problem)}", file=sys.stderr)
     return 1 if result.problems else 0
+
+
+def _sheet(out: Path, result: Result) -> bool:
+    """Draw the sheet, if there is anything to show; where that fails, the numbers are there all the same."""
+    import sys
+
+    from sdic.runner.sheet import Row, make_sheets
+    from sdic.utils.text import printable
+
+    rows = [Row(name, tuple(files)) for name, files in result.rows]
+    try:
+        return bool(rows and make_sheets(out, "sheet", result.labels, rows, len(rows), 1))
+    except Exception as error:
+        print(f"warning: no sheet: {printable(str(error) or type(error).__name__)}", file=sys.stderr)
+        return False
 
 
 def _photos(word: str) -> str:

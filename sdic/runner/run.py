@@ -24,6 +24,7 @@ from sdic.runner.report import DONE, IGNORED, PENDING, SKIPPED, Outcome, RankPar
 from sdic.runner.settings import RunSettings, parse_shard
 from sdic.runner.sheet import Row, make_sheets
 from sdic.runner.work import INITIAL, PHOTO, Worker
+from sdic.utils.text import printable
 from sdic.zoo import examples_meant
 
 EXAMPLES_MODEL = "portraits"
@@ -95,9 +96,15 @@ def run(settings: RunSettings, command: str) -> int:
             return 0  # rank 0 has the last word; a failing rank would make torchrun stop the others
         outcomes = parts.gather(worker.outcomes) if parts is not None else worker.outcomes
         outcomes = _in_order(items if parts is not None else mine, outcomes)
-        sheets = _sheets(settings, out, share, edits, outcomes)
-        head |= {"seconds": round(time.time() - start, 3), "sheets": sheets, "device": _device(model)}
-        write_report(out / f"{share.name('report')}.json", head, outcomes)
+        sheets: list[str] = []
+        try:
+            sheets = _sheets(settings, out, share, edits, outcomes)
+        except Exception as error:  # the pictures are there, with or without an overview
+            notes.append(f"no contact sheet: {error or type(error).__name__}")
+            progress.say(f"warning: {printable(notes[-1])}")
+        finally:
+            head |= {"seconds": round(time.time() - start, 3), "sheets": sheets, "device": _device(model)}
+            write_report(out / f"{share.name('report')}.json", head, outcomes)
     return _conclude(outcomes, out, sheets, time.time() - start)
 
 
@@ -135,9 +142,8 @@ def _in_order(
     by_name: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_name.setdefault(outcome.name, []).append(outcome)
-    return [
-        by_name[item.name].pop(0) if by_name.get(item.name) else Outcome(item.name, PENDING, reason) for item in items
-    ]
+    names = [printable(item.name) for item in items]
+    return [by_name[name].pop(0) if by_name.get(name) else Outcome(name, PENDING, reason) for name in names]
 
 
 def _sheets(
@@ -176,7 +182,7 @@ def _device(model: LazyModel) -> str:
 
 def _conclude(outcomes: Sequence[Outcome], out: Path, sheets: Sequence[str], seconds: float) -> int:
     """Say what was done and what was not; the exit code."""
-    print(summary(outcomes, seconds) + f" -> {out}" + (f", see {sheets[0]}" if sheets else ""))
+    print(summary(outcomes, seconds) + f" -> {printable(str(out))}" + (f", see {sheets[0]}" if sheets else ""))
     bad = [outcome for outcome in outcomes if outcome.status not in (DONE, SKIPPED, IGNORED)]
     for outcome in bad[:MOST_LINES]:
         print(f"  {outcome.status}: {outcome.name}: {outcome.reason}", file=sys.stderr)
