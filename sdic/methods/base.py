@@ -6,31 +6,64 @@ Shapes: B batch, H and W size of the method's input, R output size, L latent row
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import ClassVar, Literal
+from functools import wraps
+from typing import ClassVar, Literal, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import ConfigError, SdicError, did_you_mean
 from sdic.networks.stylegan2 import Generator, Noise
 from sdic.types import Direction, GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Precision = Literal["fp32", "bf16", "fp16"]
 Rule = Literal["paper", "released"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+LARGEST, AT_ONCE = 1024, 8
+"""So many pictures of so many pixels squared go through a GPU at a time, and smaller ones in proportion."""
+
+
+def check_precision(precision: str) -> None:
+    """ConfigError for an arithmetic that is none of the three."""
+    if precision not in ("fp32", *DTYPES):
+        known = ("fp32", *DTYPES)
+        raise ConfigError(
+            f"precision must be one of {', '.join(known)}, got {precision!r}{did_you_mean(str(precision), known)}"
+        )
+
+
+def images_at_once(device: torch.device, resolution: int) -> int:
+    """How many images go through the networks at a time, so that memory does not grow with the length of a sweep."""
+    return 1 if device.type == "cpu" else max(1, AT_ONCE * LARGEST**2 // resolution**2)
+
+
+def _without_gradients(function: Callable[P, T]) -> Callable[P, T]:
+    """Neither gradients nor inference mode, whose tensors would stay in the generator's caches and spoil a later use
+    with gradients."""
+
+    @wraps(function)
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
+        with torch.inference_mode(False), torch.no_grad():
+            return function(*arguments, **options)
+
+    return wrapped
 
 
 class Inverter(ABC, nn.Module):
     """Frozen networks and the procedure that inverts with them.
 
     A subclass implements `_invert`; methods with a generator feature get editing from here, others may override
-    `_edited_feature`. Everything runs without gradients; on a CPU images go through one by one, which is as fast as a
-    batch there, keeps memory flat, and makes a batch of N equal N singles.
+    `_edited_feature`. Everything runs without gradients. On a CPU images go through one by one, which is as fast as a
+    batch there, keeps memory flat, and makes a batch of N equal N singles; on a GPU `images_at_once`.
     """
 
     method: ClassVar[str]
@@ -54,7 +87,7 @@ class Inverter(ABC, nn.Module):
 
     # What people call ------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
+    @_without_gradients
     def invert(self, images: Tensor) -> Inversion:
         """Photos [B, 3, H', W'] in [-1, 1], RGB, aligned as the domain's photos are -> Inversion.
 
@@ -74,7 +107,7 @@ class Inverter(ABC, nn.Module):
         whole = parts[0] if len(parts) == 1 else Inversion.cat(parts)
         return replace(whole.to(torch.float32), photo=photo, method=self.name, generator=self.fingerprint)
 
-    @torch.no_grad()
+    @_without_gradients
     def edit(
         self,
         inversion: Inversion,
@@ -121,7 +154,7 @@ class Inverter(ABC, nn.Module):
             shift = shift + item.shift(codes, amount.to(codes))
         images = [inversion.image[source : source + 1] for source in sources]
         moved = [index for index in range(count) if not untouched[index]]
-        size = 1 if self.device.type == "cpu" else max(1, len(moved))
+        size = images_at_once(self.device, self.geometry.resolution)
         with self._autocast():
             for first in range(0, len(moved), size):
                 chosen = moved[first : first + size]
@@ -179,12 +212,11 @@ class Inverter(ABC, nn.Module):
     def _autocast(self) -> AbstractContextManager[object]:
         if self.precision == "fp32":
             return nullcontext()
-        if self.precision not in DTYPES:
-            raise ConfigError(f"precision must be fp32, bf16 or fp16, got {self.precision!r}")
+        check_precision(self.precision)
         return torch.autocast(self.device.type, DTYPES[self.precision])
 
     def _portions(self, photo: Tensor) -> Sequence[Tensor]:
-        return photo.split(1) if self.device.type == "cpu" else [photo]
+        return photo.split(images_at_once(self.device, self.geometry.resolution))
 
 
 def _paired(

@@ -16,7 +16,7 @@ import torch
 
 from sdic import zoo
 from sdic.editing.directions import Located
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import SdicError
 from sdic.loading import load, weights_of_run
 from sdic.methods.base import Inverter
 from sdic.pictures import domain_of
@@ -157,10 +157,6 @@ class LazyModel:
 
     def _device(self) -> str:
         device = self.settings.device
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError("device cuda: torch finds no CUDA device here; use --device cpu, or auto")
-        if device == "mps" and not torch.backends.mps.is_available():
-            raise ConfigError("device mps: torch finds none here; use --device cpu, or auto")
         if self._local_rank is not None and device in ("auto", "cuda") and torch.cuda.is_available():
             return f"cuda:{self._local_rank % torch.cuda.device_count()}"
         return device
