@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="edits",
         metavar="WHAT",
         help="age=3, a sweep smile=-2:2:5 (start:stop:count), several together age=3,smile=1;\n"
-        "a name of editings/manifest.yaml, pc0, pc1, ... or a direction file; may be repeated",
+        "a name of editings/manifest.yaml, pc0, pc1, ... or a direction file, of a GANSpace file its component\n"
+        "file.npz#2=3; may be repeated",
     )
     parser.add_argument(
         "--domain",

@@ -28,6 +28,7 @@ from sdic.utils.files import sha256_of
 STYLE_DIM = 512
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
 COMPUTED = re.compile(r"pc(\d+)")
+CHOSEN = re.compile(r"(.+)#(\d+)", re.DOTALL)
 CHOOSE = "--domain NAME (in Python domain=NAME)"
 
 
@@ -44,11 +45,12 @@ def load_direction(
     domain: which domain's names are meant ("face", "car", ...); may be left out when only one has the name; "" is none,
     as for a model whose files name no domain. "pc0", "pc1", ... are the generator's own in every domain.
     generator: needed for principal components, and tells the style width of flattened W+ files.
-    component: which one, for a GANSpace file {mean, comp, std} given by path. rows: (first, end) of the rows that move.
+    component: which one, for a GANSpace file {mean, comp, std} given by path; "file.npz#2" says the same. rows: (first,
+    end) of the rows that move.
 
-    Files: .pt and .pth (read without executing anything), .npy, .npz, .safetensors; tensors [D], [1, D], [L, D],
-    [1, L, D] or flattened [1, L*D]. UnknownNameError lists the known names; CheckpointError says what is wrong with a
-    file, or where a missing one comes from.
+    Files: .pt and .pth (read without executing anything), .npy, .npz, .safetensors; tensors [D], [1, D], [L, D], [1, L,
+    D] or flattened [1, L*D]. Equal rows are one direction of W, which fits any number of rows. UnknownNameError lists
+    the known names; CheckpointError says what is wrong with a file, or where a missing one comes from.
     """
     direction = locate(name_or_path, domain, component).load(generator)
     return direction if rows is None else replace(direction, rows=rows)
@@ -106,9 +108,12 @@ def locate(name_or_path: str | os.PathLike[str], domain: str | None = None, comp
         raise ConfigError(f"direction {name!r} exists for {_listed(cards)}: say which with {CHOOSE}")
     for card in cards.values():
         return Located(name, card, need_file(card))
-    path = Path(name).expanduser()
-    if path.is_file():
-        return Located(path.stem, path=path, component=component)
+    path = Path(os.path.expanduser(name))
+    if component is None and not os.path.isfile(path) and (chosen := CHOSEN.fullmatch(str(path))):
+        path, component = Path(chosen.group(1)), int(chosen.group(2))
+    if os.path.isfile(path):
+        named = path.stem if component is None else f"{path.stem}#{component}"
+        return Located(re.sub("[,=]", "_", named), path=path, component=component)
     if path.suffix in SUFFIXES:
         raise CheckpointError(f"direction file {path.absolute()}: no such file")
     if not domain and domain is not None and (cards := {k: c for k, c in known_directions().items() if k[1] == name}):
@@ -117,6 +122,12 @@ def locate(name_or_path: str | os.PathLike[str], domain: str | None = None, comp
             f"that, say so with {CHOOSE}"
         )
     raise UnknownNameError(f"direction{f' of domain {domain!r}' if domain else ''}", name, direction_names(domain))
+
+
+def is_direction_file(name: str) -> bool:
+    """Whether a file is there under this name, a component ("file.npz#2") left aside."""
+    path = os.path.expanduser(name)
+    return os.path.isfile(path) or os.path.isfile(CHOSEN.sub(r"\1", path))
 
 
 def _listed(cards: Mapping[tuple[str, str], DirectionCard]) -> str:
@@ -138,7 +149,7 @@ def read_direction(
     path = Path(path)
     component = card.component if card is not None and card.component is not None else component
     if path.suffix == ".safetensors":
-        direction = _read_safetensors(path)
+        direction = _single(_read_safetensors(path), path, component)
     else:
         direction = _from_content(_read_arrays(path), path, component, width)
     if card is None:
@@ -208,13 +219,23 @@ def _from_content(content: Any, path: Path, component: int | None, width: int) -
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, which is no direction")
     delta = content.detach().float()
     if (
-        delta.ndim in (1, 2)
+        component is None
+        and delta.ndim in (1, 2)
         and delta.numel() == delta.shape[-1]
         and delta.numel() > width
         and not delta.numel() % width
     ):
-        delta = delta.reshape(-1, width)  # flattened W+
-    return Direction(delta, name=path.stem)
+        return Direction(delta.reshape(-1, width), name=path.stem)  # flattened W+
+    return _single(Direction(delta, name=path.stem), path, component)
+
+
+def _single(direction: Direction, path: Path, component: int | None) -> Direction:
+    """The direction of a file that holds one; the same in every row, it is one of W and fits any number of rows."""
+    if component is not None:
+        raise ConfigError(f"{path}: holds one direction and no components, and component {component} was asked for")
+    if bool((direction.delta == direction.delta[:1]).all()):
+        return replace(direction, delta=direction.delta[:1])
+    return direction
 
 
 def _component(mean: Tensor, comp: Tensor, std: Tensor, *, path: Path, component: int | None) -> Direction:
@@ -223,14 +244,14 @@ def _component(mean: Tensor, comp: Tensor, std: Tensor, *, path: Path, component
     if component is None or not 0 <= component < len(vectors):
         asked = "none was chosen" if component is None else f"{component} was asked for"
         raise ConfigError(
-            f"{path}: holds {len(vectors)} GANSpace components (0 to {len(vectors) - 1}), and {asked}; name one in a "
-            "manifest.yaml, or pass component=N"
+            f"{path}: holds {len(vectors)} GANSpace components (0 to {len(vectors) - 1}), and {asked}; write "
+            f"{path.name}#N (--edit {path.name}#2=3), or name one in a manifest.yaml"
         )
     return Direction(
         vectors[component],
         kind="set",
         origin=mean.detach().float().reshape(-1),
         scale=float(std.reshape(-1)[component]),
-        name=f"{path.stem}-{component}",
+        name=f"{path.stem}#{component}",
         unit="standard deviations from the mean",
     )

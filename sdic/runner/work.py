@@ -84,7 +84,7 @@ class Worker:
                 for prepared in group:
                     self._together([prepared])
             else:
-                self._put(_outcome(group[0], FAILED, reason=_why(error)))
+                self._put(_outcome(group[0], FAILED, reason=_why(error, self.model.on_cpu())))
             return
         seconds = (time.perf_counter() - start) / len(group)
         for index, prepared in enumerate(group):
@@ -150,7 +150,7 @@ class Worker:
             except OutputError:
                 raise
             except Exception as error:
-                self._put(_outcome(prepared, FAILED, reason=_why(error)))
+                self._put(_outcome(prepared, FAILED, reason=_why(error, self.model.on_cpu())))
 
     def _put(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -186,9 +186,10 @@ def _outcome(prepared: Prepared, status: str, **more: object) -> Outcome:
     return Outcome(prepared.item.name, status, warnings=prepared.notes, outputs=outputs, **more)  # type: ignore[arg-type]
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, on_cpu: bool) -> str:
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(error):
-        return "not enough memory for this photo; try --precision bf16 or --device cpu"
+        remedy = "run it where more is free" if on_cpu else "try --precision bf16 or --device cpu"
+        return f"not enough memory for this photo; {remedy}"
     text = " ".join(str(error).split())[:300] or type(error).__name__
     return text if isinstance(error, SdicError) else f"{type(error).__name__}: {text}"
 
