@@ -91,7 +91,14 @@ def build_parser(
 
 
 def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """Words before, between and after options alike, where the command's arguments allow it."""
+    """Words before, between and after options alike, where the command's arguments allow it.
+
+    What follows `--` are files, even if they begin with a hyphen; argparse does not always see it so.
+    """
+    words = list(words)
+    if "--" in words:
+        end = words.index("--")
+        words = words[:end] + [f"./{word}" if word.startswith("-") else word for word in words[end + 1 :]]
     try:
         return parser.parse_intermixed_args(words)
     except TypeError:  # argparse cannot mix some kinds of arguments

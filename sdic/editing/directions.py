@@ -169,12 +169,12 @@ def save_direction(path: str | os.PathLike[str], direction: Direction) -> None:
     """Write a direction as one .safetensors file, whole or not at all; `load_direction` reads it back."""
     from safetensors.torch import save
 
-    from sdic.utils.files import write_atomic
+    from sdic.utils.files import write_safetensors
 
     if Path(path).suffix != ".safetensors":
         raise ConfigError(f"{path}: directions are written as .safetensors")
     tensors, header = direction.to_tensors()
-    write_atomic(path, save(tensors, metadata=header))
+    write_safetensors(path, save(tensors, metadata=header))
 
 
 def _read_safetensors(path: Path) -> Direction:

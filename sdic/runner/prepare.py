@@ -16,7 +16,7 @@ from sdic.runner.model import Identity
 from sdic.runner.records import Record, key_of
 from sdic.runner.settings import RunSettings
 from sdic.types import Geometry, Inversion
-from sdic.utils.files import sha256_of
+from sdic.utils.files import sha256_of, within_limits
 from sdic.utils.images import fit, read_picture, to_tensor
 
 
@@ -84,12 +84,12 @@ class Plan:
 
     def _outputs(self, item: Item, facts: dict[str, str]) -> list[Output]:
         key = key_of(**facts)
-        outputs = [Output(f"inversion/{item.stem}.png", key)]
+        outputs = [Output(within_limits(f"inversion/{item.stem}", ".png"), key)]
         if self.settings.save_inversions and not item.is_inversion:
-            outputs.append(Output(f"inversions/{item.stem}.safetensors", key))
+            outputs.append(Output(within_limits(f"inversions/{item.stem}", ".safetensors"), key))
         for edit, identity in zip(self.edits, self.identities, strict=True):
             edit_key = key_of(inversion=key, rule=self.settings.rule, edit=identity)
-            outputs.append(Output(f"{edit.label}/{item.stem}.png", edit_key, edit))
+            outputs.append(Output(within_limits(f"{edit.label}/{item.stem}", ".png"), edit_key, edit))
         return outputs
 
     def _read(self, prepared: Prepared) -> None:
@@ -109,7 +109,7 @@ class Plan:
 
     def _saved(self, prepared: Prepared) -> Inversion | None:
         """The inversion that an earlier run saved for the same photo, weights and settings."""
-        path = f"inversions/{prepared.item.stem}.safetensors"
+        path = within_limits(f"inversions/{prepared.item.stem}", ".safetensors")
         if not prepared.record.is_done(path, key_of(**prepared.facts)):
             return None
         try:

@@ -19,6 +19,7 @@ from sdic.runner.prepare import Plan, Prepared
 from sdic.runner.records import FOLDER, OutputError, writing
 from sdic.runner.report import DONE, FAILED, IGNORED, SKIPPED, Outcome
 from sdic.types import Inversion
+from sdic.utils.files import within_limits
 from sdic.utils.images import to_picture, write_png
 
 T = TypeVar("T")
@@ -121,7 +122,6 @@ class Worker:
     ) -> Outcome:
         """Write what was missing, then the record: a kill in between only means doing it again."""
         out, record = self.plan.out, prepared.record
-        stem = prepared.item.stem
         for output in prepared.missing:
             with writing(out / output.path, only_fatal=True):
                 if output.edit is not None:
@@ -133,8 +133,9 @@ class Worker:
                 record.add(output.path, output.key)
         for folder, tensor in ((PHOTO, inversion.photo), (INITIAL, inversion.initial_image)):
             if tensor is not None:
-                with writing(out / folder / f"{stem}.png", only_fatal=True):
-                    write_png(out / folder / f"{stem}.png", to_picture(tensor))
+                path = out / within_limits(f"{folder}/{prepared.item.stem}", ".png")
+                with writing(path, only_fatal=True):
+                    write_png(path, to_picture(tensor))
         record.warnings = prepared.notes
         with writing(record.path, only_fatal=True):
             record.save()

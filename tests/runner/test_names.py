@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from runner_helpers import statuses, write_photo
 
+from sdic.cli import main
+from sdic.editing.directions import save_direction
 from sdic.runner.report import Outcome
 from sdic.runner.sheet import Row, make_sheets
+from sdic.types import Direction, Inversion
 from sdic.utils.text import printable
 
 ODD = {
@@ -78,3 +82,53 @@ def test_other_sheets_and_reports_escape_too(tmp_path):
     assert make_sheets(tmp_path, "sheet", ["a\nlabel"], [Row("two\nlines", ("a.png",))], 1, 1) == ["sheet.png"]
     outcome = Outcome("a\nb", "failed", "no\nreason", ["one\x00"])
     assert (outcome.name, outcome.reason, outcome.warnings) == ("a\\nb", "no\\nreason", ["one\\x00"])
+
+
+def test_a_photo_may_begin_with_a_hyphen(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("-x.png", "--model", "plain.png")):
+        write_photo(tmp_path / f"{name.removesuffix('.png')}.png", seed).rename(tmp_path / name)
+    for words, names in ((["-x.png"], ["-x.png"]), (["plain.png", "--model"], ["--model", "plain.png"])):
+        assert main(["invert", "--out", "out", "--model", "tiny", "--", *words]) == 0
+        assert list(statuses(json.loads((tmp_path / "out" / "report.json").read_text()))) == names
+    assert (tmp_path / "out" / "inversion" / "-x.png").is_file()
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "東"])
+@pytest.mark.parametrize("length", [243, 244, 249, 251, 255])
+def test_names_of_any_length_work(run, model, photos, tmp_path, letter, length):
+    name = letter * ((length - 4) // len(letter.encode())) + ".png"
+    write_photo(photos / name, 9)
+    write_photo(photos / (name.removesuffix(".png") + "s" * (length < 255) + ".bmp"), 10)  # one that begins alike
+    words = ["edit", "--edit", "pc0=1", "--save-inversions"]
+    code, report = run(*words)
+    assert code == 0, report
+    lines = [line for line in report["files"] if line["name"][0] == letter]
+    assert len({path for line in lines for path in line["outputs"]}) == 2 * 3
+    assert all((tmp_path / "out" / path).is_file() for line in lines for path in line["outputs"])
+    _, report = run(*words)
+    assert report["totals"]["skipped"] == 5
+    assert run(*words, "--edit", "pc0=2")[0] == 0
+    assert model.photos == 5  # the saved inversions were found again
+
+
+def test_a_name_without_an_ending_and_many_directions_may_be_long(run, model, photos, tmp_path):
+    write_photo(photos / "a.png", 9).rename(photos / ("y" * 255))
+    words = ",".join(f"pc{index}=-0.333333" for index in range(20))
+    code, report = run("edit", "--edit", words)
+    assert code == 0, report
+    assert report["totals"]["done"] == 4
+
+
+def test_equal_inversions_make_equal_files(tmp_path):
+    tensors = {name: torch.arange(8.0).reshape(1, 2, 4) for name in ("latent", "base_latent")}
+    inversion = Inversion(image=torch.zeros(1, 3, 4, 4), **tensors, method="tiny", generator="abc")
+    for number in range(12):  # the library's order of the header's texts is random
+        about = [("photo", "0"), ("model", "tiny"), ("weights", "seed 0"), ("name", "x")]
+        inversion.save(tmp_path / f"{number}.safetensors", dict(about[number % 4 :] + about[: number % 4]))
+        save_direction(tmp_path / f"d{number}.safetensors", Direction(torch.ones(4), name="same"))
+    for kind in ("", "d"):
+        assert len({(tmp_path / f"{kind}{number}.safetensors").read_bytes() for number in range(12)}) == 1
+    again = Inversion.load(tmp_path / "0.safetensors")
+    assert torch.equal(again.latent, inversion.latent)
+    assert again.generator == "abc"
