@@ -9,7 +9,11 @@ from sdic.commands import folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic edit`."""
-    folder.add_arguments(parser, "photos, aligned as the model's domain is, or saved inversions (*.safetensors)")
+    folder.add_arguments(
+        parser,
+        "photos, aligned as the model's domain is, saved inversions (*.safetensors), or codes of W+ of this or\n"
+        "another tool (*.npy, *.npz, *.pt)",
+    )
     parser.add_argument(
         "--edit",
         action="append",

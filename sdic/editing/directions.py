@@ -151,7 +151,7 @@ def read_direction(
     if path.suffix == ".safetensors":
         direction = _single(_read_safetensors(path), path, component)
     else:
-        direction = _from_content(_read_arrays(path), path, component, width)
+        direction = _from_content(read_arrays(path), path, component, width)
     if card is None:
         return direction if direction.name else replace(direction, name=path.stem)
     if card.kind != direction.kind:
@@ -189,7 +189,7 @@ def _read_safetensors(path: Path) -> Direction:
     return Direction.from_tensors(tensors, header, path)
 
 
-def _read_arrays(path: Path) -> Any:
+def read_arrays(path: Path) -> Any:
     """A tensor, or a dict of them."""
     if path.suffix in (".pt", ".pth"):
         return load_tensors(path)

@@ -164,6 +164,24 @@ class Inverter(ABC, nn.Module):
                     images[index] = edited[position : position + 1]
         return torch.cat(images)
 
+    @_without_gradients
+    def from_latent(self, latent: Tensor) -> Inversion:
+        """Codes [B, L, D] of this generator, or [B, 1, D] for the same code in every row -> an Inversion to edit.
+
+        Its picture is G(latent): a code alone has no feature and no photo. ConfigError for codes of another shape.
+        """
+        rows, width = self.generator.config.latent_rows, self.generator.config.style_dim
+        if latent.ndim != 3 or latent.shape[1] not in (1, rows) or latent.shape[2] != width or not len(latent):
+            raise ConfigError(
+                f"codes of {self.name} are {rows} rows x {width}, these are {list(latent.shape[1:])}; they belong to "
+                "another generator"
+            )
+        latent = latent.to(self.device, torch.float32).expand(-1, rows, -1)
+        with self._autocast():
+            images = [self.generator.synthesis(part, noise=self.noise) for part in self._portions(latent)]
+        image = torch.cat(images).float()
+        return Inversion(image, latent, latent, method=self.name, generator=self.fingerprint)
+
     # What methods implement ------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -215,8 +233,8 @@ class Inverter(ABC, nn.Module):
         check_precision(self.precision)
         return torch.autocast(self.device.type, DTYPES[self.precision])
 
-    def _portions(self, photo: Tensor) -> Sequence[Tensor]:
-        return photo.split(images_at_once(self.device, self.geometry.resolution))
+    def _portions(self, batch: Tensor) -> Sequence[Tensor]:
+        return batch.split(images_at_once(self.device, self.geometry.resolution))
 
 
 def _paired(

@@ -53,7 +53,7 @@ def collect(inputs: Sequence[str], out: Path, *, inversions: bool) -> list[Item]
         else:
             items.append(_item(path, path.name, inversions, named=True))
     unique = {item.path.absolute(): item for item in items}
-    return _distinct(sorted(unique.values(), key=lambda item: (item.name, str(item.path))))
+    return distinct(sorted(unique.values(), key=lambda item: (item.name, str(item.path))))
 
 
 def _resolved(inputs: Sequence[str]) -> list[str]:
@@ -101,7 +101,7 @@ def _item(path: Path, name: str, inversions: bool, named: bool = False) -> Item:
     return Item(path, name, stem)
 
 
-def _distinct(items: list[Item]) -> list[Item]:
+def distinct(items: list[Item]) -> list[Item]:
     """Give items whose outputs would overwrite each other, on any file system, names of their own."""
     groups: dict[str, list[Item]] = {}
     for item in items:

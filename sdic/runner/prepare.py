@@ -12,6 +12,7 @@ from torch import Tensor
 from sdic.errors import CheckpointError, ImageError, SdicError
 from sdic.runner.edits import Edit
 from sdic.runner.inputs import Item
+from sdic.runner.latents import CodeItem
 from sdic.runner.model import Identity
 from sdic.runner.records import Record, key_of
 from sdic.runner.settings import RunSettings
@@ -31,7 +32,7 @@ class Output:
 
 @dataclass
 class Prepared:
-    """An item with its record, what it lacks, and either the photo [3, H, W] or the inversion to start from."""
+    """An item with its record, what it lacks, and the photo [3, H, W], inversion or code [L, D] to start from."""
 
     item: Item
     record: Record
@@ -39,6 +40,7 @@ class Prepared:
     missing: list[Output] = field(default_factory=list)
     photo: Tensor | None = None
     inversion: Inversion | None = None
+    code: Tensor | None = None
     notes: list[str] = field(default_factory=list)
     problem: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Plan:
         try:
             if not item.path.is_file():
                 raise ImageError("a broken link" if item.path.is_symlink() else "not a regular file")
-            digest = sha256_of(item.path)
+            digest = item.digest() if isinstance(item, CodeItem) else sha256_of(item.path)
             facts = {"photo": digest, "model": self.model.name, "weights": self.model.weights}
             prepared.facts = {**facts, "precision": self.settings.precision}
             prepared.outputs = self._outputs(item, prepared.facts)
@@ -87,6 +89,8 @@ class Plan:
         outputs = [Output(within_limits(f"inversion/{item.stem}", ".png"), key)]
         if self.settings.save_inversions and not item.is_inversion:
             outputs.append(Output(within_limits(f"inversions/{item.stem}", ".safetensors"), key))
+        if self.settings.save_latents:
+            outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
         for edit, identity in zip(self.edits, self.identities, strict=True):
             edit_key = key_of(inversion=key, rule=self.settings.rule, edit=identity)
             outputs.append(Output(within_limits(f"{edit.label}/{item.stem}", ".png"), edit_key, edit))
@@ -94,6 +98,9 @@ class Plan:
 
     def _read(self, prepared: Prepared) -> None:
         item = prepared.item
+        if isinstance(item, CodeItem):
+            prepared.code = item.values()
+            return
         if item.is_inversion:
             prepared.inversion = Inversion.load(item.path)
             if len(prepared.inversion) != 1:

@@ -25,8 +25,8 @@ STALE = 120.0  # seconds that ranks of one run may start apart
 class Outcome:
     """One input's line in the report. status: done (now), skipped (already done), failed, ignored or not finished.
 
-    inversion: "computed" now, "saved" when an earlier one was used. seconds: the model's share, without reading and
-    writing. Name, reason and warnings are made printable.
+    inversion: "computed" now, "saved" when an earlier one, or a code, was used. seconds: the model's share, without
+    reading and writing. Name, reason and warnings are made printable.
     """
 
     name: str

@@ -15,7 +15,8 @@ from typing import Any
 from sdic.config import to_plain
 from sdic.errors import SdicError
 from sdic.runner.edits import Edit, parse_edits
-from sdic.runner.inputs import Item, collect
+from sdic.runner.inputs import Item, collect, distinct
+from sdic.runner.latents import codes_in, holds_codes, with_codes
 from sdic.runner.model import LazyModel, warn_of_limits
 from sdic.runner.prepare import Plan
 from sdic.runner.progress import Progress
@@ -124,7 +125,13 @@ def _with_examples(settings: RunSettings) -> RunSettings:
 
 def _items(settings: RunSettings, out: Path, command: str) -> list[Item]:
     """Every input in order; with a limit, up to the last photo that it allows."""
-    items = collect(settings.inputs, out, inversions=command == "edit")
+    codes = [word for word in settings.inputs if holds_codes(Path(word)) and os.path.isfile(word)]
+    if codes and command != "edit":
+        raise SdicError(f"{codes[0]}: may hold codes, which are edited, not inverted; use: sdic edit")
+    items = collect([word for word in settings.inputs if word not in codes], out, inversions=command == "edit")
+    if command == "edit":
+        items = with_codes(items) + [item for word in codes for item in codes_in(Path(word))]
+        items = distinct(items)
     if all(item.ignored for item in items):
         raise SdicError(f"no photos in {', '.join(settings.inputs)}")
     photos = [index for index, item in enumerate(items) if not item.ignored]

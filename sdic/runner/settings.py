@@ -17,16 +17,16 @@ RULES = ("paper", "released")
 
 @dataclass
 class RunSettings:
-    """inputs: photos, saved inversions (only `edit`), folders of them, or "examples", the bundled portraits. out: where
-    all goes. model: name or file; for the examples alone it may be left out (portraits).
+    """inputs: photos, folders of them, or "examples", the bundled portraits; for `edit` also saved inversions and
+    codes. out: where all goes. model: name or file; for the examples alone it may be left out (portraits).
 
     edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`. domain: whose direction names are meant; "" is the
-    model's own. rule: how the feature follows an edit. device, precision: of the model. batch_size: photos at a
-    time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when a run is stopped). shard: "i/n", part i (from
-    0) of n of the sorted list. limit: only the first photos, 0 for all. save_inversions: keep each inversion as a
-    file that `edit` takes. sheet_rows: photos per page of the contact sheet, 0 for none; sheet_pages: at most so
-    many pages. max_pixels: larger photos are refused. wait_seconds: how long rank 0 waits for another rank that
-    shows no sign of life.
+    model's own. rule: how the feature follows an edit. device, precision: of the model. batch_size: photos at a time, 0
+    for 4, or 1 on a CPU (as fast there, and less is lost when a run is stopped). shard: "i/n", part i (from 0) of n of
+    the sorted list. limit: only the first photos, 0 for all. save_inversions: keep each inversion as a file that `edit`
+    takes. save_latents: keep each code alone, a small file that `edit` takes as well. sheet_rows: photos per page of
+    the contact sheet, 0 for none; sheet_pages: at most so many pages. max_pixels: larger photos are refused.
+    wait_seconds: how long rank 0 waits for another rank that shows no sign of life.
     """
 
     inputs: list[str] = field(default_factory=list)
@@ -41,6 +41,7 @@ class RunSettings:
     shard: str = ""
     limit: int = 0
     save_inversions: bool = False
+    save_latents: bool = False
     sheet_rows: int = 16
     sheet_pages: int = 20
     max_pixels: int = PIXEL_LIMIT

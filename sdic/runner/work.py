@@ -14,6 +14,7 @@ from PIL import Image
 
 from sdic.errors import SdicError
 from sdic.runner.inputs import Item
+from sdic.runner.latents import write_code
 from sdic.runner.model import LazyModel
 from sdic.runner.prepare import Plan, Prepared
 from sdic.runner.records import FOLDER, OutputError, writing
@@ -54,7 +55,7 @@ class Worker:
                         prepared.notes = list(prepared.record.warnings)
                         self._put(_outcome(prepared, SKIPPED))
                     elif prepared.photo is None:
-                        self._together([prepared])  # from a saved inversion
+                        self._together([prepared])  # from a saved inversion, or a code
                     else:
                         batch.append(prepared)
                     if len(batch) == size:
@@ -71,7 +72,7 @@ class Worker:
 
     def _together(self, group: list[Prepared]) -> None:
         """A group through the model in one go; if that fails, one by one, to find the one that does it."""
-        if any(prepared.photo is not None or any(o.edit for o in prepared.missing) for prepared in group):
+        if any(prepared.inversion is None or any(o.edit for o in prepared.missing) for prepared in group):
             _ = self.model.inverter  # what is wrong with the model is wrong for every photo
             for edit in self.plan.edits:
                 self.model.directions(edit)
@@ -97,6 +98,8 @@ class Worker:
         """The group's inversion on the CPU, and the picture of every missing edit by its path."""
         if group[0].inversion is not None:
             inversion = group[0].inversion
+        elif group[0].code is not None:
+            inversion = self.model.inverter.from_latent(group[0].code[None])
         else:
             photos = torch.stack([prepared.photo for prepared in group if prepared.photo is not None])
             inversion = self.model.inverter.invert(photos)
@@ -128,6 +131,8 @@ class Worker:
                     write_png(out / output.path, edited[output.path])
                 elif output.path.endswith(".png"):
                     write_png(out / output.path, self.plan.geometry().visible(inversion.image)[0])
+                elif output.path.endswith(".npy"):
+                    write_code(out / output.path, inversion.latent[0])
                 else:
                     inversion.save(out / output.path, {"name": _printable(prepared.item.name), **prepared.facts})
                 record.add(output.path, output.key)
@@ -139,7 +144,7 @@ class Worker:
         record.warnings = prepared.notes
         with writing(record.path, only_fatal=True):
             record.save()
-        kind = "saved" if prepared.inversion is not None else "computed"
+        kind = "computed" if prepared.photo is not None else "saved"
         return _outcome(prepared, DONE, inversion=kind, seconds=round(seconds, 4))
 
     def _collect(self, most: int) -> None:
