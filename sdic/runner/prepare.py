@@ -87,8 +87,9 @@ class Plan:
     def _outputs(self, item: Item, facts: dict[str, str]) -> list[Output]:
         key = key_of(**facts)
         outputs = [Output(within_limits(f"inversion/{item.stem}", ".png"), key)]
-        if self.settings.save_inversions and not item.is_inversion:
-            outputs.append(Output(within_limits(f"inversions/{item.stem}", ".safetensors"), key))
+        saved = within_limits(f"inversions/{item.stem}", ".safetensors")
+        if self.settings.save_inversions and (self.out / saved).resolve() != item.path.resolve():
+            outputs.append(Output(saved, key))
         if self.settings.save_latents:
             outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
         for edit, identity in zip(self.edits, self.identities, strict=True):

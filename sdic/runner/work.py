@@ -20,7 +20,7 @@ from sdic.runner.prepare import Plan, Prepared
 from sdic.runner.records import FOLDER, OutputError, writing
 from sdic.runner.report import DONE, FAILED, IGNORED, SKIPPED, Outcome
 from sdic.types import Inversion
-from sdic.utils.files import within_limits
+from sdic.utils.files import within_limits, write_atomic
 from sdic.utils.images import to_picture, write_png
 
 T = TypeVar("T")
@@ -133,6 +133,8 @@ class Worker:
                     write_png(out / output.path, self.plan.geometry().visible(inversion.image)[0])
                 elif output.path.endswith(".npy"):
                     write_code(out / output.path, inversion.latent[0])
+                elif prepared.item.is_inversion:
+                    write_atomic(out / output.path, prepared.item.path.read_bytes())
                 else:
                     inversion.save(out / output.path, {"name": _printable(prepared.item.name), **prepared.facts})
                 record.add(output.path, output.key)

@@ -132,3 +132,15 @@ def test_equal_inversions_make_equal_files(tmp_path):
     again = Inversion.load(tmp_path / "0.safetensors")
     assert torch.equal(again.latent, inversion.latent)
     assert again.generator == "abc"
+
+
+def test_a_saved_inversion_can_be_kept_again(run, model, tmp_path):
+    assert run("invert", "--save-inversions")[0] == 0
+    folder = tmp_path / "out" / "inversions"
+    words = ["--model", "tiny", "--edit", "pc0=1", "--save-inversions"]
+    assert main(["edit", str(folder), "--out", str(tmp_path / "copy"), *words]) == 0
+    for path in folder.rglob("*.safetensors"):
+        assert (tmp_path / "copy" / "inversions" / path.relative_to(folder)).read_bytes() == path.read_bytes()
+    before = {path: path.read_bytes() for path in folder.rglob("*.safetensors")}
+    assert main(["edit", str(folder), "--out", str(tmp_path / "out"), *words]) == 0  # they are there already
+    assert before == {path: path.read_bytes() for path in folder.rglob("*.safetensors")}
