@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from sdic import zoo
 from sdic.checkpoints import Bundle, read_bundle
 from sdic.errors import CheckpointError, SdicError, did_you_mean
-from sdic.methods import METHODS, Inverter, Precision, build_inverter, check_precision
+from sdic.methods import METHODS, Inverter, Precision, build_inverter, check_precision, slow_on_cpu
 from sdic.networks.optimize import optimize_for_inference
 from sdic.types import Geometry
 from sdic.utils.tensors import fingerprint, resolve_device
@@ -28,7 +29,8 @@ def load(
 ) -> Inverter:
     """A model by its name (`sdic models` lists them), a weight file, or a training run's folder -> a frozen inverter.
 
-    device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32.
+    device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32. One
+    that is slower than fp32 on the CPU at hand is warned of.
     optimize: fold normalisation into convolutions and choose fast memory layouts (same pictures to float rounding).
     options: of the method, such as layer=7. CheckpointError for a model that is not here, ConfigError for a setting
     that no one knows. It may be called inside `torch.inference_mode()`.
@@ -49,6 +51,8 @@ def load(
             f"models: {', '.join(sorted(zoo.MODELS))}"
         )
     inverter.precision = precision
+    if target.type == "cpu" and (slow := slow_on_cpu(precision)):
+        warnings.warn(slow, stacklevel=2)
     _ = inverter.fingerprint  # of the float32 weights, before anything is rearranged
     if optimize:
         optimize_for_inference(inverter, target)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,7 +66,9 @@ class LazyModel:
             if self._inverter is None:
                 precision: Any = self.settings.precision
                 try:
-                    self._inverter = load(self.settings.model, self._device(), precision=precision)
+                    with warnings.catch_warnings():
+                        warnings.filterwarnings("ignore", "precision .* slow")  # the run has said so
+                        self._inverter = load(self.settings.model, self._device(), precision=precision)
                     if not self.named:
                         self._note(f"domain of {self.identity.weights}", domain_of(self._inverter) or "")
                 except Exception as error:

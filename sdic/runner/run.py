@@ -14,6 +14,7 @@ from typing import Any
 
 from sdic.config import to_plain
 from sdic.errors import SdicError
+from sdic.methods import slow_on_cpu
 from sdic.runner.edits import Edit, parse_edits
 from sdic.runner.inputs import Item, collect, distinct
 from sdic.runner.latents import codes_in, holds_codes, with_codes
@@ -76,6 +77,7 @@ def run(settings: RunSettings, command: str) -> int:
         if settings.edits and not known:
             edits = parse_edits(settings.edits, model.domain)  # may have to load the file to know its domain
         notes = warn_of_limits(edits)
+        notes += [slow] if (slow := slow_on_cpu(settings.precision)) and model.on_cpu() else []
         identities = [[(d.identity(), s) for d, s in zip(e.directions, e.strengths, strict=True)] for e in edits]
         parts = RankParts(out, share.index, share.count, settings.wait_seconds) if share.ranks else None
         progress = Progress(len(mine), parts, quiet=share.ranks and share.index > 0)

@@ -89,3 +89,15 @@ def test_long_sweeps_and_large_batches_go_through_in_parts(tiny, photos, monkeyp
     sizes.clear()
     assert len(tiny.invert(photos.repeat(3, 1, 1, 1)[:7])) == 7
     assert sizes == [3, 3, 1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("amx", [True, False])
+@pytest.mark.parametrize("machine", ["x86_64", "arm64"])
+def test_an_arithmetic_that_is_slower_on_the_cpu_is_warned_of(precision, amx, machine, monkeypatch, recwarn):
+    for name in ("_is_amx_tile_supported", "_is_amx_fp16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: amx, raising=False)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    sdic.load("tiny-e4e", "cpu", precision=precision)
+    slow = precision != "fp32" and not amx and machine == "x86_64"
+    assert [str(warning.message)[:14] for warning in recwarn] == ([f"precision {precision}"] if slow else [])

@@ -38,7 +38,7 @@ def test_names_with_control_characters_end_in_a_sheet_and_a_report(run, model, p
         code, report = run("invert")
         assert code == 1
         found = statuses(report)
-        assert all(found[shown] == status for shown in ODD.values())
+        assert all(found[name] == status for name in ODD.values())
         assert found["bad\\nname.jpg"] == "failed"
         assert report["sheets"] == ["sheet.png"]
         assert (tmp_path / "out" / "inversion" / "two\nlines.png").is_file()
@@ -144,3 +144,12 @@ def test_a_saved_inversion_can_be_kept_again(run, model, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*.safetensors")}
     assert main(["edit", str(folder), "--out", str(tmp_path / "out"), *words]) == 0  # they are there already
     assert before == {path: path.read_bytes() for path in folder.rglob("*.safetensors")}
+
+
+def test_a_slow_arithmetic_is_warned_of_once_and_in_the_report(tmp_path, photos, monkeypatch, capsys, recwarn):
+    monkeypatch.setattr("sdic.runner.run.slow_on_cpu", lambda precision: f"precision {precision} is slow")
+    words = ["invert", str(photos), "--out", str(tmp_path / "out"), "--model", "tiny-e4e", "--precision", "bf16"]
+    assert main([*words, "--device", "cpu", "--limit", "1"]) == 0
+    assert capsys.readouterr().err.count("precision bf16 is slow") == 1
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["warnings"] == ["precision bf16 is slow"]
+    assert not [warning for warning in recwarn if "precision" in str(warning.message)]
