@@ -104,8 +104,9 @@ def _all(args: argparse.Namespace) -> int:
             raise ConfigError(f"{word!r}: write STAGE:key=value, STAGE one of {', '.join(ORDER)}")
         settings[stage] = (*settings.get(stage, ()), rest)
     suffix = "" if args.variant in (None, "128") else f"_{args.variant}"
-    folders = (args.out or "pretrained/portraits", args.runs or "runs/portraits", args.editings or "editings")
+    out, runs = Path(args.out or "pretrained/portraits"), Path(args.runs or "runs/portraits")
+    editings = Path(args.editings or "editings")
     minutes, device = args.minutes or 0.0, args.device or "auto"
-    plan = Plan(suffix, *map(Path, folders), minutes=minutes, device=device, settings=settings)
+    plan = Plan(suffix, out, runs, editings, minutes=minutes, device=device, settings=settings)
     stages = args.stages.split(",") if args.stages else ORDER
     return 0 if build(plan, stages) else 3

@@ -245,7 +245,7 @@ def _component(mean: Tensor, comp: Tensor, std: Tensor, *, path: Path, component
         asked = "none was chosen" if component is None else f"{component} was asked for"
         raise ConfigError(
             f"{path}: holds {len(vectors)} GANSpace components (0 to {len(vectors) - 1}), and {asked}; write "
-            f"{path.name}#N (--edit {path.name}#2=3), or name one in a manifest.yaml"
+            f"{path}#N (--edit {path}#2=3), or name one in a manifest.yaml"
         )
     return Direction(
         vectors[component],
