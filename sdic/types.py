@@ -183,10 +183,11 @@ class Inversion:
         return replace(first, **joined)
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
-        """Write one safetensors file (under its final name only when complete). `metadata` is kept beside ours."""
+        """Write one safetensors file (under its final name only when complete); equal inversions give equal files.
+        `metadata` is kept beside ours."""
         from safetensors.torch import save
 
-        from sdic.utils.files import write_atomic
+        from sdic.utils.files import write_safetensors
 
         header = {
             "format": "sdic.inversion",
@@ -196,7 +197,7 @@ class Inversion:
         }
         header.update(metadata or {})
         blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors()}, metadata=header)
-        write_atomic(path, blob)
+        write_safetensors(path, blob)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:

@@ -18,7 +18,7 @@ from torch import nn
 from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json, kind_of
 from sdic.checkpoints.keymap import Renamed, load_into
 from sdic.errors import CheckpointError
-from sdic.utils.files import atomic_file
+from sdic.utils.files import atomic_file, header_in_order, write_safetensors
 
 FORMAT = "sdic.networks"
 
@@ -43,11 +43,7 @@ def write_native(
         "kinds": json.dumps({role: kind_of(network) for role, network in networks.items()}),
         "source": json.dumps(dict(source or {})),
     }
-    blob = save(tensors, metadata=header)
-    size = int.from_bytes(blob[:8], "little")
-    with atomic_file(path) as handle:
-        handle.write(_in_order(blob[8 : 8 + size]))
-        handle.write(memoryview(blob)[8 + size :])
+    write_safetensors(path, save(tensors, metadata=header))
 
 
 def copy_native(path: str | os.PathLike[str], target: str | os.PathLike[str], source: Mapping[str, str]) -> None:
@@ -60,18 +56,8 @@ def copy_native(path: str | os.PathLike[str], target: str | os.PathLike[str], so
         raise CheckpointError(f"{path}: holds no sdic networks (its header says format={about.get('format')!r})")
     about["source"] = json.dumps({**json.loads(about.get("source", "{}")), **source})
     with atomic_file(target) as handle:
-        handle.write(_in_order(json.dumps(header).encode()))
+        handle.write(header_in_order(json.dumps(header).encode()))
         handle.write(memoryview(blob)[8 + size :])
-
-
-def _in_order(text: bytes) -> bytes:
-    """The length and the JSON of a safetensors header with our texts in order; the library's order is random, and equal
-    networks should make equal files."""
-    header = json.loads(text)
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 def read_native(path: str | os.PathLike[str]) -> Bundle:

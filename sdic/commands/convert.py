@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from sdic.checkpoints import read_bundle, write_native
     from sdic.loading import geometry_of
+    from sdic.utils.text import printable
 
     bundle = read_bundle(source, trust=args.trust)
     if {"generator", "encoder"} <= set(bundle.networks):
@@ -60,5 +61,5 @@ def run(args: argparse.Namespace) -> int:
         reasons[reason].append(key)
     for reason, keys in sorted(reasons.items(), key=lambda entry: -len(entry[1])):
         shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-        print(f"  left out, {reason}: {len(keys)} ({shown})")
+        print(f"  left out, {reason}: {len(keys)} ({printable(shown)})")
     return 0
