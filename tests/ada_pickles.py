@@ -284,7 +284,6 @@ def tf_pickle(generator: Generator, **more: Any) -> bytes:
         "resolution": generator.img_resolution,
         "label_size": 0,
         "fmap_base": 128,
-        "func_name": "training.networks.G_main",
         "mapping_layers": generator.mapping.num_layers,
         **more,
     }

@@ -15,6 +15,7 @@ from torch import Tensor
 from sdic.checkpoints import tables
 from sdic.checkpoints.bundle import Bundle, EmbedderConfig, build
 from sdic.checkpoints.keymap import Renamed, Rule, load_into, rename
+from sdic.checkpoints.layouts import stylegan2_ada
 from sdic.errors import CheckpointError
 from sdic.networks.dicn import DICNConfig
 from sdic.networks.dipn import DIPNConfig
@@ -240,6 +241,7 @@ FORMATS: dict[str, Layout] = {
         lambda content: _has(content, "output_layer.", "body.48."),
         _read_embedder("curricularface"),
     ),
+    "stylegan2-ada": Layout(stylegan2_ada.DESCRIPTION, stylegan2_ada.recognise, stylegan2_ada.read),
 }
 """The layouts, in the order in which they are tried."""
 
