@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 
 import sdic
-from sdic.checkpoints import read_foreign, tables
+from sdic.checkpoints import read_foreign
 from sdic.checkpoints.keymap import Rule
+from sdic.checkpoints.layouts import sdic as release_layout
 from sdic.methods.sdic import first_reconstruction
 from tests.golden_weights import draw, release, stand_in
 
@@ -87,14 +88,14 @@ def test_face_release_matches_the_authors(released_file: Path, photo: torch.Tens
 def test_a_wrong_map_is_seen(photo: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Swap the two branch encoders, which have equal shapes: loading succeeds, and the golden values tell."""
     swapped = []
-    for rule in tables.DIPN:
+    for rule in release_layout.DIPN:
         target = rule.target or ""
         if target.startswith("photo_encoder"):
             target = target.replace("photo", "initial", 1)
         elif target.startswith("initial_encoder"):
             target = target.replace("initial", "photo", 1)
         swapped.append(Rule(rule.source, target or None, rule.reason))
-    monkeypatch.setattr(tables, "DIPN", swapped)
+    monkeypatch.setattr(release_layout, "DIPN", swapped)
     bundle = read_foreign(release(0), "swapped")
     from sdic import zoo
     from sdic.methods import build_inverter

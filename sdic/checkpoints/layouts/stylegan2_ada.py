@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdic.checkpoints import tables
+from sdic.checkpoints.layouts.stylegan2 import FIR, _is_the_fir_filter
 from sdic.checkpoints.bundle import Bundle, build
 from sdic.checkpoints.keymap import Rule, load_into, rename
 from sdic.checkpoints.pickles import Record
@@ -23,6 +23,7 @@ from sdic.checkpoints.stored import plain
 from sdic.errors import CheckpointError
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 
+NAME = "stylegan2-ada"
 DESCRIPTION = "StyleGAN2 in NVIDIA's pickles {G, D, G_ema} (stylegan2-ada-pytorch, stylegan3) or (G, D, Gs)"
 TENSORFLOW = "dnnlib.tflib.network.Network"
 DROPPED = {
@@ -161,11 +162,11 @@ def _rules(sizes: Iterable[int]) -> list[Rule]:
     ]
     for block, size in enumerate(sizes):
         there = f"synthesis.b{size}"
-        rules.append(Rule(f"{there}.resample_filter", None, tables.FIR, check=tables._is_the_fir_filter))
+        rules.append(Rule(f"{there}.resample_filter", None, FIR, check=_is_the_fir_filter))
         for name, layer in (("conv0", 2 * block - 1), ("conv1", 2 * block)):
             source, target = f"{there}.{name}", f"synthesis.convs.{layer}"
             rules += [
-                Rule(f"{source}.resample_filter", None, tables.FIR, check=tables._is_the_fir_filter),
+                Rule(f"{source}.resample_filter", None, FIR, check=_is_the_fir_filter),
                 Rule(f"{source}.noise_const", f"{target}.noise", convert=lambda tensor: tensor[None, None]),
                 Rule(f"{source}.{{rest}}", f"{target}.{{rest}}"),
             ]
