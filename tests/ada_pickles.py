@@ -296,7 +296,7 @@ def tf_pickle(generator: Generator, **more: Any) -> bytes:
             components=components,
             build_module_src="raise SystemExit('a file was executed')",
             build_func_name=name,
-            variables=[(key, np.ascontiguousarray(value)) for key, value in variables],
+            variables=[(key, np.ascontiguousarray(value) if np.ndim(value) else np.float32(value)) for key, value in variables],
         )
 
     parts = {"synthesis": network("G_synthesis", synthesis, {}), "mapping": network("G_mapping", mapping, {})}

@@ -20,12 +20,14 @@ from tests.fuzz.structure import damaged
 class Parser:
     """seeds: writes whole files into an empty folder and returns their paths. parse: reads one file, with a damaged
     copy's bytes in the place of the whole file's. allowed: every class of exception that may come out of it; anything
-    else is a mistake. damage: how copies of a file's bytes are damaged, (bytes, count, seed) -> copies."""
+    else is a mistake. damage: how copies of a file's bytes are damaged, (bytes, count, seed) -> copies. beginnings: names
+    of seed files that are refused themselves, since a whole one would be large."""
 
     seeds: Callable[[Path], list[Path]]
     parse: Callable[[Path], object]
     allowed: tuple[type[Exception], ...]
     damage: Callable[[bytes, int, int], Iterator[bytes]] = mutations
+    beginnings: tuple[str, ...] = ()
 
 
 def read_weights(path: Path) -> object:
@@ -72,7 +74,7 @@ def read_hash_note(path: Path) -> object:
 
 
 PARSERS: dict[str, Parser] = {
-    "foreign weights": Parser(seeds.foreign_weights, read_weights, (CheckpointError,), damaged),
+    "foreign weights": Parser(seeds.foreign_weights, read_weights, (CheckpointError,), damaged, ("e4e.pt",)),
     "our weights": Parser(seeds.our_weights, read_weights, (CheckpointError,), damaged),
     "inversion": Parser(seeds.inversions, read_inversion, (CheckpointError,), damaged),
     "direction": Parser(seeds.directions, read_direction, (CheckpointError, ConfigError), damaged),

@@ -7,7 +7,7 @@ import signal
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,21 +31,32 @@ class Outcome:
 
 
 def sweep(
-    name: str, count: int, folder: Path, seed: int = 0, limit: float = 20.0, only: tuple[int, int] | None = None
+    name: str,
+    count: int,
+    folder: Path,
+    seed: int = 0,
+    limit: float = 20.0,
+    only: tuple[int, int] | None = None,
+    before: Callable[[int], object] = lambda number: None,
 ) -> Outcome:
     """`count` damaged files for the parser `name`, shared among its seed files; each may take `limit` seconds.
 
     folder: an empty one, to write into. only: (first, end) of the inputs to read; the others are skipped.
+    before: called with the number of each input before it is read.
     """
     parser, outcome = PARSERS[name], Outcome()
     (folder / "whole").mkdir(parents=True)
     whole = parser.seeds(folder / "whole")
+    for path in whole:
+        if path.name not in parser.beginnings:
+            parser.parse(path)  # a seed file that is refused itself would show nothing
     (folder / "damaged").mkdir()
     for number, (path, blob) in enumerate(inputs(parser, whole, count, seed)):
         if only is not None and not only[0] <= number < only[1]:
             continue
         target = folder / "damaged" / path.name
         target.write_bytes(blob)
+        before(number)
         started = time.perf_counter()
         outcome.inputs += 1
         try:

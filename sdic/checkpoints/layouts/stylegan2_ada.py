@@ -283,6 +283,7 @@ def _from_tensorflow(network: Record, what: str) -> tuple[dict[str, Tensor], Set
                 take(noise, f"{target}.noise_const", (0, 1, 2, 3))
                 state[f"{target}.noise_const"] = state[f"{target}.noise_const"][0, 0]
                 take(f"{source}/noise_strength", f"{target}.noise_strength")
+                state[f"{target}.noise_strength"] = state[f"{target}.noise_strength"].reshape(())
     _as_in_pytorch(settings, state, kwargs.get("conv_clamp"))
     return state, settings
 
@@ -295,6 +296,7 @@ def _variables(network: Record, what: str, prefix: str = "", depth: int = 0) -> 
         raise CheckpointError(f"{what}: a TensorFlow network without variables")
     for entry in variables:
         tensor = plain(entry[1]) if isinstance(entry, tuple) and len(entry) == 2 else None
+        tensor = torch.tensor(tensor) if isinstance(tensor, float) else tensor
         if isinstance(tensor, Tensor) and isinstance(entry[0], str):
             yield prefix + entry[0], tensor
     for name, part in parts.items():
