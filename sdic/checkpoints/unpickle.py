@@ -29,7 +29,8 @@ def load_tensors(path: str | os.PathLike[str], trust: bool = False) -> Any:
 
     Nothing is executed, and nothing takes more memory than the file has bytes. CheckpointError for a file that would
     execute code, that is damaged, or that holds tensors which are no weights (sparse, quantised, complex).
-    `trust` unpickles what torch.save wrote even if it executes code: only ever on the user's explicit word.
+    `trust` unpickles what torch.save wrote even if it executes code, where the program that it calls is installed: only
+    ever on the user's explicit word.
     """
     path = Path(path)
     if not path.is_file():
@@ -50,7 +51,7 @@ def load_tensors(path: str | os.PathLike[str], trust: bool = False) -> Any:
             raise Damaged("it is neither a zip nor a pickle")
         return _with_tensors(Unpickler(data, names.calls, names.build).load())
     except UnknownName as error:
-        if trust and torch_made:
+        if trust and torch_made and _importable(error.name.split(".")[0]):
             return _executed(path)
         raise CheckpointError(_unsafe(path, error.name, torch_made)) from error
     except (Damaged, NotWeights) as error:
@@ -99,7 +100,7 @@ def _executed(path: Path) -> Any:
     """torch's own unpickler. Whatever the file's code raises becomes one line."""
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # noqa: BLE001 - the file's own code ran
+    except (Exception, SystemExit) as error:  # the file's own code ran
         raise CheckpointError(
             f"{path}: --trust did not help: unpickling it ended in {type(error).__name__} ({one_line(error)})"
         ) from error
