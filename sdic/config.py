@@ -68,7 +68,11 @@ def known_keys(schema: Any, prefix: str = "") -> list[str]:
 
 def _with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
     """The file and the files it builds on, the most basic first."""
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ConfigError(f"{one_line(path)}: no such config ({error.strerror})") from error
+    if not there:
         folder = path.parent
         beside = sorted(file.name for file in folder.glob("*.yaml")) if folder.is_dir() else []
         raise ConfigError(
@@ -83,7 +87,7 @@ def _with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
 
 
 def yaml_values(path: Path) -> Any:
-    """The plain values of a YAML file, {} if it is empty; ConfigError for a file that is damaged, too large or hostile."""
+    """The plain values of a YAML file, {} if it is empty; ConfigError for a damaged, too large or hostile one."""
     text, _ = _checked(path)
     try:
         return yaml.safe_load(text) or {}

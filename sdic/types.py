@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sdic.errors import CheckpointError, ConfigError
 from sdic.utils.safe import one_line
+from sdic.utils.tensors import read_tensors
 
 
 @dataclass(frozen=True)
@@ -182,14 +183,14 @@ class Inversion:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:
-        """Read a file that `save` wrote. CheckpointError says what is wrong with any other file, damaged ones included."""
+        """Read a file that `save` wrote. CheckpointError says what is wrong with any other or damaged file."""
         tensors, header = read_tensors(path, device)
         if header.get("format") != "sdic.inversion":
             raise CheckpointError(
                 f"{path}: holds no inversion (its header says format={header.get('format')!r}); "
                 "make one with: sdic invert PHOTOS --out DIR --save-inversions"
             )
-        known = {entry.name for entry in fields(cls)}
+        known = {entry.name for entry in fields(cls)} - {"layer", "method", "generator"}
         unknown = sorted(set(tensors) - known)
         if unknown or not {"image", "latent", "base_latent"} <= set(tensors):
             raise CheckpointError(
@@ -207,19 +208,6 @@ class Inversion:
             return cls(**tensors, layer=int(header["layer"]), **named)
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: damaged inversion ({one_line(error)})") from error
-
-
-def read_tensors(
-    path: str | os.PathLike[str], device: str | torch.device = "cpu"
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors by name, texts of the header) of a safetensors file; CheckpointError for any other file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt", device=str(device)) as handle:
-            return {name: handle.get_tensor(name) for name in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, AttributeError) as error:  # number formats that torch lacks
-        raise CheckpointError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
 
 
 Kind = Literal["add", "set"]

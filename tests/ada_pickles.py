@@ -95,7 +95,7 @@ class SynthesisLayer(Persistent):
         self.bias = nn.Parameter(0.1 * torch.randn(outputs))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """One image at a time: modulate and demodulate its weight, convolve (a zero between pixels, then the filter)."""
+        """One image at a time: modulate and demodulate its weight, convolve (upsampling, then the filter)."""
         pictures = []
         for picture, style in zip(x, self.affine(w), strict=True):
             weight = self.weight * style[None, :, None, None]
@@ -296,7 +296,9 @@ def tf_pickle(generator: Generator, **more: Any) -> bytes:
             components=components,
             build_module_src="raise SystemExit('a file was executed')",
             build_func_name=name,
-            variables=[(key, np.ascontiguousarray(value) if np.ndim(value) else np.float32(value)) for key, value in variables],
+            variables=[
+                (key, np.ascontiguousarray(value) if np.ndim(value) else np.float32(value)) for key, value in variables
+            ],
         )
 
     parts = {"synthesis": network("G_synthesis", synthesis, {}), "mapping": network("G_mapping", mapping, {})}

@@ -22,6 +22,7 @@ from sdic.checkpoints.keymap import Renamed, load_into
 from sdic.errors import CheckpointError
 from sdic.utils.files import atomic_file
 from sdic.utils.safe import one_line
+from sdic.utils.tensors import read_tensors
 
 FORMAT = "sdic.networks"
 FEW, SCALE = 1024, 1 << 20
@@ -88,19 +89,10 @@ def read_native(path: str | os.PathLike[str]) -> Bundle:
 
     CheckpointError for a damaged header, and for settings that ask for more than the file's tensors.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
-    try:
-        with safe_open(str(path), framework="pt") as handle:
-            header = handle.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{path}: holds no sdic networks (its header says format={header.get('format')!r})"
-                )
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
+    tensors, header = read_tensors(path)
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: holds no sdic networks (its header says format={header.get('format')!r})")
     networks: dict[str, nn.Module] = {}
     for role, values in _json_dict(header, "networks", path).items():
         sizes = [size for key, tensor in tensors.items() if key.startswith(f"{role}.") for size in (*tensor.shape, 1)]

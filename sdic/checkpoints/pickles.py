@@ -19,11 +19,11 @@ OPERATIONS = 2_000_000
 LONGEST_INTEGER = 16  # bytes
 
 
-class Damaged(SdicError):
+class DamagedError(SdicError):
     """The bytes are no pickle, or one that ends in the middle."""
 
 
-class UnknownName(SdicError):
+class ForeignCallError(SdicError):
     """The file calls something that is not in the table."""
 
     def __init__(self, name: str):
@@ -52,18 +52,44 @@ Build = Callable[[Any, Any], Any]
 """(a value, the state that the file gives it) -> the value with its state."""
 
 _ALIASES = {"__builtin__": "builtins", "numpy._core": "numpy.core", "copy_reg": "copyreg"}
+# Operations by how they go on (the letters are `pickletools`'): with a number of a fixed format, with as many bytes as a
+# number before them says, with nothing.
 _FIXED = {
-    **{b"K": "<B", b"M": "<H", b"J": "<i", b"G": ">d", b"\x80": "<B", b"\x95": "<Q"},
-    **{b"h": "<B", b"j": "<I", b"q": "<B", b"r": "<I"},
+    b"K": "<B",
+    b"M": "<H",
+    b"J": "<i",
+    b"G": ">d",
+    b"\x80": "<B",
+    b"\x95": "<Q",
+    b"h": "<B",
+    b"j": "<I",
+    b"q": "<B",
+    b"r": "<I",
 }
 _COUNTED = {
-    **{b"C": "<B", b"B": "<I", b"\x8e": "<Q", b"\x96": "<Q"},  # bytes
-    **{b"\x8c": "<B", b"X": "<I", b"\x8d": "<Q", b"U": "<B", b"T": "<I"},  # texts
-    **{b"\x8a": "<B", b"\x8b": "<I"},  # long integers
+    # bytes
+    b"C": "<B",
+    b"B": "<I",
+    b"\x8e": "<Q",
+    b"\x96": "<Q",
+    # texts
+    b"\x8c": "<B",
+    b"X": "<I",
+    b"\x8d": "<Q",
+    b"U": "<B",
+    b"T": "<I",
+    # long integers
+    b"\x8a": "<B",
+    b"\x8b": "<I",
 }
 _PLAIN: dict[bytes, Callable[[], Any]] = {
-    **{b"N": lambda: None, b"\x88": lambda: True, b"\x89": lambda: False},
-    **{b"]": list, b"}": dict, b")": tuple, b"\x8f": set},
+    b"N": lambda: None,
+    b"\x88": lambda: True,
+    b"\x89": lambda: False,
+    b"]": list,
+    b"}": dict,
+    b")": tuple,
+    b"\x8f": set,
 }
 _KEYS = (str, int, float, bool, bytes, type(None))
 _MARK = object()
@@ -95,7 +121,7 @@ class Unpickler:
         self.memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """The value. Damaged or UnknownName otherwise."""
+        """The value. DamagedError or ForeignCallError otherwise."""
         for _ in range(OPERATIONS):
             code = bytes(self._take(1))
             if code == b".":
@@ -103,8 +129,8 @@ class Unpickler:
             try:
                 self._step(code)
             except _OF_DAMAGE as error:
-                raise Damaged(f"the pickle is damaged ({type(error).__name__})") from error
-        raise Damaged(f"the pickle has more than {OPERATIONS} operations")
+                raise DamagedError(f"the pickle is damaged ({type(error).__name__})") from error
+        raise DamagedError(f"the pickle has more than {OPERATIONS} operations")
 
     def _step(self, code: bytes) -> None:
         if code in _PLAIN:
@@ -123,18 +149,18 @@ class Unpickler:
         elif code in b"c\x93R\x81bQ":
             self._names(code)
         else:
-            raise Damaged(f"the pickle holds the operation {code!r}, which no weight file has")
+            raise DamagedError(f"the pickle holds the operation {code!r}, which no weight file has")
 
     def _take(self, size: int) -> memoryview:
         if size > len(self.data) - self.end:
-            raise Damaged("the pickle ends in the middle")
+            raise DamagedError("the pickle ends in the middle")
         self.end += size
         return self.data[self.end - size : self.end]
 
     def _pop(self) -> Any:
         value = self.stack.pop() if self.stack else _MARK
         if value is _MARK:
-            raise Damaged("the pickle takes a value where there is none")
+            raise DamagedError("the pickle takes a value where there is none")
         return value
 
     def _above_mark(self) -> list[Any]:
@@ -143,7 +169,7 @@ class Unpickler:
                 values = self.stack[index + 1 :]
                 del self.stack[index:]
                 return values
-        raise Damaged("the pickle gathers values that were never begun")
+        raise DamagedError("the pickle gathers values that were never begun")
 
     def _fixed(self, code: bytes, value: Any) -> None:
         if code in b"hj":
@@ -153,7 +179,7 @@ class Unpickler:
         elif code in b"KMJG":
             self.stack.append(value)
         elif code == b"\x80" and value > 5:
-            raise Damaged(f"a pickle of protocol {value}; known are those up to 5")
+            raise DamagedError(f"a pickle of protocol {value}; known are those up to 5")
 
     def _counted(self, code: bytes, content: memoryview) -> None:
         if code in b"CB\x8e\x96":
@@ -163,7 +189,7 @@ class Unpickler:
         elif code in b"UT":
             self.stack.append(str(content, "latin-1"))  # Python 2 wrote bytes
         elif len(content) > LONGEST_INTEGER:
-            raise Damaged(f"an integer of {len(content)} bytes")
+            raise DamagedError(f"an integer of {len(content)} bytes")
         else:
             self.stack.append(int.from_bytes(content, "little", signed=True))
 
@@ -198,7 +224,7 @@ class Unpickler:
         elif code == b"\x90" and isinstance(target, set):
             target |= as_set(values)
         else:
-            raise Damaged(f"the pickle fills a {type(target).__name__} as if it were something else")
+            raise DamagedError(f"the pickle fills a {type(target).__name__} as if it were something else")
 
     def _names(self, code: bytes) -> None:
         if code == b"c":
@@ -208,7 +234,7 @@ class Unpickler:
             self.stack.append(_name(module, name))
         elif code == b"Q":
             if self.persistent is None:
-                raise Damaged("the pickle refers to something outside itself")
+                raise DamagedError("the pickle refers to something outside itself")
             self.stack.append(self.persistent(self._pop()))
         elif code == b"b":
             state = self._pop()
@@ -216,22 +242,22 @@ class Unpickler:
         else:
             arguments, called = self._pop(), self._pop()
             if not isinstance(called, Name) or not isinstance(arguments, tuple):
-                raise Damaged("the pickle calls something that is no name")
+                raise DamagedError("the pickle calls something that is no name")
             if called.name not in self.calls:
-                raise UnknownName(called.name)
+                raise ForeignCallError(called.name)
             self.stack.append(self.calls[called.name](arguments))
 
     def _line(self) -> str:
         start = self.end
         while bytes(self._take(1)) != b"\n":
             if self.end - start > 300:
-                raise Damaged("a name of more than 300 letters")
+                raise DamagedError("a name of more than 300 letters")
         return str(self.data[start : self.end - 1], "utf-8")
 
 
 def _name(module: Any, name: Any) -> Name:
     if not isinstance(module, str) or not isinstance(name, str):
-        raise Damaged("a name that is no text")
+        raise DamagedError("a name that is no text")
     for old, new in _ALIASES.items():
         if module == old or module.startswith(old + "."):
             module = new + module[len(old) :]
@@ -240,10 +266,10 @@ def _name(module: Any, name: Any) -> Name:
 
 def _key(value: Any) -> Any:
     if not isinstance(value, _KEYS) and not (isinstance(value, tuple) and all(isinstance(v, _KEYS) for v in value)):
-        raise Damaged(f"a {type(value).__name__} as a key")
+        raise DamagedError(f"a {type(value).__name__} as a key")
     return value
 
 
 def as_set(values: Any) -> set[Any]:
-    """A set of plain values; Damaged for others."""
+    """A set of plain values; DamagedError for others."""
     return {_key(value) for value in values}

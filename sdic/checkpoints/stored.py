@@ -15,12 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdic.checkpoints.pickles import Call, Damaged, Name, Record, Unpickler, as_set
+from sdic.checkpoints.pickles import Call, DamagedError, Name, Record, Unpickler, as_set
 from sdic.errors import SdicError
 
 _DTYPES = {
-    **{"Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16},
-    **{"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8},
+    "Float": torch.float32,
+    "Double": torch.float64,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
     "Bool": torch.bool,
 }
 STORAGES = {f"torch.{name}Storage": dtype for name, dtype in _DTYPES.items()}
@@ -28,13 +35,17 @@ LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """The pickle of a number that begins what torch.save wrote before torch 1.6, and every storage inside a pickle."""
 _KINDS = "fiu"  # numpy's letters for real numbers
 _NO_WEIGHTS = {
-    **{"_rebuild_sparse_tensor": "sparse", "_rebuild_sparse_csr_tensor": "sparse", "_rebuild_qtensor": "quantised"},
-    **{"_rebuild_meta_tensor_no_storage": "empty (meta)", "_rebuild_nested_tensor": "nested"},
-    **{"_rebuild_tensor_v3": "specially stored", "_rebuild_wrapper_subclass": "specially stored"},
+    "_rebuild_sparse_tensor": "sparse",
+    "_rebuild_sparse_csr_tensor": "sparse",
+    "_rebuild_qtensor": "quantised",
+    "_rebuild_meta_tensor_no_storage": "empty (meta)",
+    "_rebuild_nested_tensor": "nested",
+    "_rebuild_tensor_v3": "specially stored",
+    "_rebuild_wrapper_subclass": "specially stored",
 }
 
 
-class NotWeights(SdicError):
+class NotWeightsError(SdicError):
     """The file is whole, but holds tensors of a kind that no network here has."""
 
 
@@ -66,7 +77,7 @@ class _DType:
     def dtype(self) -> np.dtype[Any]:
         found = np.dtype(self.code).newbyteorder(self.order if self.order in "<>" else "=")
         if found.kind not in _KINDS + "b" or found.itemsize > 8:
-            raise NotWeights(f"it holds an array of {found.name}")
+            raise NotWeightsError(f"it holds an array of {found.name}")
         return found
 
 
@@ -112,19 +123,21 @@ class Names:
         elif isinstance(value, argparse.Namespace):
             vars(value).update({_text(key): entry for key, entry in state.items()})
         elif not isinstance(value, (dict, Tensor)):  # attributes of those (such as torch's `_metadata`) are not read
-            raise Damaged(f"the pickle gives a {type(value).__name__} a state")
+            raise DamagedError(f"the pickle gives a {type(value).__name__} a state")
         return value
 
     def _tensor(self, storage: Storage, offset: int, size: Sequence[int], stride: Sequence[int]) -> Tensor:
         if not isinstance(storage, Storage):
-            raise Damaged("a tensor without a storage")
-        if len(size) != len(stride) or any(type(n) is not int or not 0 <= n < 1 << 40 for n in (*size, *stride, offset)):
-            raise Damaged(f"a tensor of size {list(size)[:8]} and stride {list(stride)[:8]}")
+            raise DamagedError("a tensor without a storage")
+        if len(size) != len(stride) or any(
+            type(n) is not int or not 0 <= n < 1 << 40 for n in (*size, *stride, offset)
+        ):
+            raise DamagedError(f"a tensor of size {list(size)[:8]} and stride {list(stride)[:8]}")
         count = math.prod(size)
         if count == 0:
             return torch.empty(tuple(size), dtype=storage.dtype)
         if offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) >= len(storage):
-            raise Damaged(f"a tensor of size {list(size)} reaches beyond its {len(storage)} numbers")
+            raise DamagedError(f"a tensor of size {list(size)} reaches beyond its {len(storage)} numbers")
         if count > len(storage):  # the same numbers several times: cheap here, not where it is used
             self._charge("repeated", count * storage.dtype.itemsize)
         flat = torch.frombuffer(storage.data, dtype=storage.dtype, count=len(storage))
@@ -136,7 +149,7 @@ class Names:
         self._charge("copied", len(content))
         stored = read_legacy(content, None)
         if not isinstance(stored, Storage):
-            raise Damaged("a storage that is none")
+            raise DamagedError("a storage that is none")
         return stored
 
     def _array(self, content: Any, dtype: Any, shape: Sequence[int], fortran: bool) -> np.ndarray[Any, Any]:
@@ -148,7 +161,7 @@ class Names:
     def _charge(self, kind: str, size: int) -> None:
         self.left[kind] -= size
         if self.left[kind] < 0:
-            raise Damaged("its tensors ask for more memory than the file has bytes")
+            raise DamagedError("its tensors ask for more memory than the file has bytes")
 
 
 def read_legacy(data: memoryview, names: Names | None) -> Any:
@@ -163,7 +176,7 @@ def read_legacy(data: memoryview, names: Names | None) -> Any:
         about = Unpickler(data, {}, _keep, position=position)
         value, position = about.load(), about.end
     if not isinstance(value, dict) or value.get("little_endian") is not True:
-        raise NotWeights("it was not written on a little-endian machine")
+        raise NotWeightsError("it was not written on a little-endian machine")
     seen: dict[str, Storage] = {}
 
     def reference(args: Any) -> Storage:
@@ -176,17 +189,17 @@ def read_legacy(data: memoryview, names: Names | None) -> Any:
     listed = Unpickler(data, {}, _keep, position=scan.end)
     keys, end = listed.load(), listed.end
     if not isinstance(keys, list) or any(type(key) is not str or key not in seen for key in keys):
-        raise Damaged("the names of its storages do not fit")
+        raise DamagedError("the names of its storages do not fit")
     for key in keys:
         storage, count = seen[key], int.from_bytes(data[end : end + 8], "little")
         size = count * storage.dtype.itemsize
         if len(storage) != count or end + 8 + size > len(data):
-            raise Damaged(f"the numbers of storage {key} are cut off, or are not as many as it says")
+            raise DamagedError(f"the numbers of storage {key} are cut off, or are not as many as it says")
         seen[key] = Storage(storage.dtype, memoryview(bytearray(data[end + 8 : end + 8 + size])))  # aligned
         end += 8 + size
     missing = sum(isinstance(storage, _Pending) for storage in seen.values())
     if missing:
-        raise Damaged(f"{missing} storages have no numbers")
+        raise DamagedError(f"{missing} storages have no numbers")
     return Unpickler(data, calls, build, lambda args: seen[_reference(args)[1]], position).load()
 
 
@@ -211,7 +224,7 @@ def zip_reference(records: Mapping[str, memoryview]) -> Call:
         dtype, key, count = _reference(args)
         size = count * dtype.itemsize
         if key not in records or size > len(records[key]):
-            raise Damaged(f"the numbers of storage {key} are missing or cut off")
+            raise DamagedError(f"the numbers of storage {key} are missing or cut off")
         data = records[key][:size]
         if size and np.frombuffer(data, np.uint8).ctypes.data % dtype.itemsize:
             data = memoryview(bytearray(data))  # torch aligns them; another program's zip may not
@@ -223,12 +236,12 @@ def zip_reference(records: Mapping[str, memoryview]) -> Call:
 def _reference(args: Any) -> tuple[torch.dtype, str, int]:
     """(dtype, key, how many numbers) of a reference to a storage."""
     if not isinstance(args, tuple) or len(args) not in (5, 6) or args[0] != "storage" or args[5:] not in ((), (None,)):
-        raise Damaged("a reference that is not to a storage")
+        raise DamagedError("a reference that is not to a storage")
     kind, key, count = args[1], args[2], args[4]
     if not isinstance(kind, Name) or not isinstance(key, str) or type(count) is not int or count < 0:
-        raise Damaged("a reference to a storage that says not which")
+        raise DamagedError("a reference to a storage that says not which")
     if kind.name not in STORAGES:
-        raise NotWeights(f"it holds tensors of {kind.name}")
+        raise NotWeightsError(f"it holds tensors of {kind.name}")
     return STORAGES[kind.name], key, count
 
 
@@ -243,32 +256,32 @@ def _pairs(pairs: Any = ()) -> dict[Any, Any]:
 def _persistent(meta: Any = None) -> Record:
     """An object of `torch_utils.persistence`: its class's name and its state; its source code is left where it is."""
     if not isinstance(meta, dict) or meta.get("type") != "class" or not isinstance(meta.get("state"), dict):
-        raise Damaged("an object of torch_utils.persistence without a state")
+        raise DamagedError("an object of torch_utils.persistence without a state")
     return Record(_text(meta.get("class_name")), meta["state"])
 
 
 def _refusal(kind: str) -> Call:
     def refuse(args: Any) -> Any:
-        raise NotWeights(f"it holds {kind} tensors")
+        raise NotWeightsError(f"it holds {kind} tensors")
 
     return refuse
 
 
 def _a_tensor(value: Any) -> Tensor:
     if not isinstance(value, Tensor):
-        raise Damaged("a parameter that is no tensor")
+        raise DamagedError("a parameter that is no tensor")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise Damaged(f"a {type(value).__name__} where a text was expected")
+        raise DamagedError(f"a {type(value).__name__} where a text was expected")
     return value
 
 
 def _bytes(value: Any) -> Any:
     if not isinstance(value, (bytes, memoryview)):
-        raise Damaged(f"a {type(value).__name__} where bytes were expected")
+        raise DamagedError(f"a {type(value).__name__} where bytes were expected")
     return value
 
 

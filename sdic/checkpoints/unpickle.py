@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from sdic.checkpoints.pickles import Damaged, UnknownName, Unpickler
-from sdic.checkpoints.stored import LEGACY_MAGIC, Names, NotWeights, plain, read_legacy, zip_reference
+from sdic.checkpoints.pickles import DamagedError, ForeignCallError, Unpickler
+from sdic.checkpoints.stored import LEGACY_MAGIC, Names, NotWeightsError, plain, read_legacy, zip_reference
 from sdic.errors import CheckpointError
 from sdic.utils.safe import one_line
 
@@ -39,7 +39,7 @@ def load_tensors(path: str | os.PathLike[str], trust: bool = False) -> Any:
     try:
         with open(path, "rb") as handle:
             if os.fstat(handle.fileno()).st_size == 0:
-                raise Damaged("it is empty")
+                raise DamagedError("it is empty")
             data = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY))
         names = Names(len(data))
         if data[:4] == b"PK\x03\x04":
@@ -48,13 +48,13 @@ def load_tensors(path: str | os.PathLike[str], trust: bool = False) -> Any:
             return read_legacy(data, names)
         torch_made = False
         if data[:1] != b"\x80":
-            raise Damaged("it is neither a zip nor a pickle")
+            raise DamagedError("it is neither a zip nor a pickle")
         return _with_tensors(Unpickler(data, names.calls, names.build).load())
-    except UnknownName as error:
+    except ForeignCallError as error:
         if trust and torch_made and _importable(error.name.split(".")[0]):
             return _executed(path)
         raise CheckpointError(_unsafe(path, error.name, torch_made)) from error
-    except (Damaged, NotWeights) as error:
+    except (DamagedError, NotWeightsError) as error:
         raise CheckpointError(f"{path}: not a readable torch file, or damaged ({one_line(error)})") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
@@ -66,15 +66,15 @@ def _read_zip(path: Path, data: memoryview, names: Names) -> Any:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except _OF_ZIP as error:
-        raise Damaged(f"its list of contents is damaged ({one_line(error)})") from error
+        raise DamagedError(f"its list of contents is damaged ({one_line(error)})") from error
     records = {info.filename: info for info in members[:_MEMBERS]}
     top = next((name for name in records if name.endswith("/data.pkl") and name.count("/") == 1), None)
     if top is None:
-        raise Damaged("a zip without data.pkl: torch.save did not write it")
+        raise DamagedError("a zip without data.pkl: torch.save did not write it")
     folder = top.removesuffix("data.pkl")
     order = records.get(f"{folder}byteorder")
     if order is not None and bytes(_content(data, order)) != b"little":
-        raise NotWeights("it was not written on a little-endian machine")
+        raise NotWeightsError("it was not written on a little-endian machine")
     numbers = f"{folder}data/"
     storages = {
         name.removeprefix(numbers): _content(data, info) for name, info in records.items() if name.startswith(numbers)
@@ -86,13 +86,13 @@ def _content(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
     """The bytes of a member where they lie in the file."""
     start = info.header_offset
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise Damaged(f"{info.filename} is compressed or encrypted; torch.save does neither")
+        raise DamagedError(f"{info.filename} is compressed or encrypted; torch.save does neither")
     if not 0 <= start <= len(data) - _LOCAL_HEADER or data[start : start + 4] != b"PK\x03\x04":
-        raise Damaged(f"{info.filename} is not where the list of contents says")
+        raise DamagedError(f"{info.filename} is not where the list of contents says")
     name, extra = struct.unpack("<HH", data[start + 26 : start + 30])
     start += _LOCAL_HEADER + name + extra
     if start + info.file_size > len(data):
-        raise Damaged(f"{info.filename} is cut off")
+        raise DamagedError(f"{info.filename} is cut off")
     return data[start : start + info.file_size]
 
 

@@ -10,7 +10,11 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic convert`."""
-    parser.add_argument("file", metavar="FILE", help="SDIC, e4e, StyleGAN2 (rosinality's .pt, NVIDIA's .pkl), ArcFace, CurricularFace,\nMoCo")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="SDIC, e4e, StyleGAN2 (rosinality's .pt, NVIDIA's .pkl), ArcFace, CurricularFace,\nMoCo",
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write; must end in .safetensors")
     parser.add_argument(
         "--trust",

@@ -28,9 +28,10 @@ from sdic.editing.ganspace import SAMPLES, principal_components
 from sdic.editing.manifest import DirectionCard, known_directions, need_file
 from sdic.errors import CheckpointError, ConfigError, UnknownNameError
 from sdic.networks.stylegan2 import Generator
-from sdic.types import Direction, read_tensors
+from sdic.types import Direction
 from sdic.utils.files import sha256_of
 from sdic.utils.safe import one_line
+from sdic.utils.tensors import read_tensors
 
 STYLE_DIM = 512
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")

@@ -98,7 +98,9 @@ def _card(entry: Any, shared: dict[str, Any], where: str) -> DirectionCard:
         raise ConfigError(f"{where}: must be key: value lines")
     where = f"{where} ({one_line(entry.get('name', 'unnamed'))})"
     origin = entry.get("from")
-    entry = {**shared[origin], **entry} if isinstance(origin, str) and origin in shared else dict(entry)
+    if origin is not None and not (isinstance(origin, str) and origin in shared):
+        raise ConfigError(f"{where}: 'from' must be one of the names in 'sources', got {one_line(origin)}")
+    entry = {**shared.get(origin, {}), **entry}
     entry.pop("from", None)
     known = [field.name for field in fields(DirectionCard)]
     for key in entry:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from sdic.errors import CheckpointError
+from sdic.utils.safe import one_line
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -24,3 +28,16 @@ def resolve_device(name: str = "auto") -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def read_tensors(
+    path: str | os.PathLike[str], device: str | torch.device = "cpu"
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors by name, texts of the header) of a safetensors file; CheckpointError for any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt", device=str(device)) as handle:
+            return {name: handle.get_tensor(name) for name in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:  # number formats that torch lacks
+        raise CheckpointError(f"{path}: not a readable safetensors file ({one_line(error)})") from error

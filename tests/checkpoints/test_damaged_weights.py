@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import save
 
 from sdic.checkpoints import copy_native, read_bundle, write_native
-from sdic.checkpoints.native import FORMAT
 from sdic.checkpoints.unpickle import load_tensors
 from sdic.errors import CheckpointError
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
@@ -70,7 +69,9 @@ def config(**changes: Any) -> str:
         None,
         [1],
     ],
-    ids=lambda value: str(getattr(value, "dtype", value)) + str(getattr(value, "layout", "")) + str(getattr(value, "shape", "")),
+    ids=lambda value: (
+        str(getattr(value, "dtype", value)) + str(getattr(value, "layout", "")) + str(getattr(value, "shape", ""))
+    ),
 )
 def test_what_is_no_weight_is_refused(tensor: Any, legacy: bool, tmp_path: Path) -> None:
     path = saved(tmp_path, rosinality(**{"style.1.weight": tensor}), _use_new_zipfile_serialization=not legacy)
@@ -80,8 +81,8 @@ def test_what_is_no_weight_is_refused(tensor: Any, legacy: bool, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "latent_avg",
-    [torch.full((16,), float("nan")), torch.zeros(7), torch.zeros(3, 16, 2), torch.zeros(16, dtype=torch.complex64), "x"],
-    ids=["nan", "7", "3x16x2", "complex", "text"],
+    [torch.full((16,), float("nan")), torch.zeros(7), torch.zeros(16, dtype=torch.complex64), "x"],
+    ids=["nan", "7", "complex", "text"],
 )
 def test_a_mean_code_that_is_none_is_refused(latent_avg: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
@@ -159,7 +160,7 @@ def test_the_same_storage_many_times_is_no_bomb(tmp_path: Path) -> None:
     content = struct.pack("<I", len(storage.getvalue())) + storage.getvalue()
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x03]q\x00(B" + content + b"q\x01" + (call + b"h\x01\x85R") * 50 + b"e.")
-    with pytest.raises(CheckpointError, match="more memory than the file has bytes|damaged"):
+    with pytest.raises(CheckpointError, match=r"more memory than the file has bytes|damaged"):
         load_tensors(path)
 
 
@@ -174,7 +175,7 @@ def test_the_same_storage_many_times_is_no_bomb(tmp_path: Path) -> None:
         b"\x80\x04\x8e" + b"\xff" * 8 + b".",
         b"\x80\x02\x8b\xff\xff\xff\x7f.",
         b"\x80\x04" + b"}" * 2_100_000 + b".",
-        b"\x80\x02" + b"(" * 500_000 + b"t" * 500_000 + b"N\x85\x8f.",
+        b"\x80\x02" + b"(" * 100_000 + b"t" * 100_000 + b"N\x85\x8f.",
         b"\x80\x02}]Nsb.",
         b"PK\x03\x04",
         b"GIF89a",
@@ -207,7 +208,10 @@ def test_what_torch_writes_is_read_alike(legacy: bool, tmp_path: Path) -> None:
     content = {
         "views": [base, base[1:, ::2], base.t(), base[:0], torch.zeros(0, 3), torch.tensor(2.5)],
         **{str(kind): torch.ones(3).to(kind) for kind in (torch.float64, torch.float16, torch.bfloat16, torch.bool)},
-        **{str(kind): torch.arange(3).to(kind) for kind in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)},
+        **{
+            str(kind): torch.arange(3).to(kind)
+            for kind in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
+        },
         "parameter": torch.nn.Parameter(base.clone()),
         "state": torch.nn.BatchNorm2d(3).state_dict(),
         "plain": (1, -(2**40), 1.5, "é", None, True, {"x": {1, 2}}, base.shape, torch.device("cpu")),

@@ -203,5 +203,3 @@ def test_old_tensorflow_networks_are_refused(tmp_path: Path) -> None:
     path = stored(tmp_path, tf_pickle(made()).replace(b"\x8c\x07version\x94K\x04", b"\x8c\x07version\x94K\x02"))
     with pytest.raises(CheckpointError, match="before StyleGAN2"):
         read_bundle(path)
-
-

@@ -39,17 +39,19 @@ def run(names: list[str], count: int, seed: int, limit: float, jobs: int) -> tup
             f"{sum(len(p['wrong']) for p in parts)} |"
         )
     wrong = [line for part in found for line in part["wrong"]]
+    seconds = time.perf_counter() - started
     lines = [
         "# Damaged files",
         "",
-        f"{sum(shares.values()):,} damaged files, seed {seed}, at most {limit:g} s each; {time.perf_counter() - started:.0f} s "
-        f"in all with {jobs} process{'es' if jobs > 1 else ''} at a time. Made and read by `scripts/fuzz.py`.",
+        f"{sum(shares.values()):,} damaged files, seed {seed}, at most {limit:g} s each; {seconds:.0f} s in all, "
+        f"{jobs} at a time. Made and read by `scripts/fuzz.py`.",
+        f"{time.perf_counter() - started:.0f} s in all with {jobs} process{'es' if jobs > 1 else ''} at a time. Made and read by `scripts/fuzz.py`.",
         "",
         "| parser | inputs | accepted | refused | slowest (s) | memory (MB) | outside the closed list |",
         "|---|---|---|---|---|---|---|",
         *rows,
         "",
-        "Accepted: the damage did not touch what is read, or left a valid file. Memory: of the whole process, at its peak.",
+        "Accepted: the damage did not touch what is read, or left a valid file. Memory: of the process, at its peak.",
         *(["", "## Outside the closed list", "", *(f"- {line}" for line in wrong)] if wrong else []),
     ]
     return "\n".join(lines) + "\n", not wrong

@@ -13,7 +13,7 @@ def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
     """`count` damaged copies of `data`, decided by `seed` alone: the same on every machine.
 
     Each copy gets one to four of: bits flipped, the end cut off, bytes inserted, a piece copied over another (spliced),
-    a run overwritten, a piece repeated. The first 64 bytes are hit as often as all others together, since headers decide.
+    a run overwritten, a piece repeated. The first 64 bytes are hit as often as all others together: headers decide.
     No copy is longer than twice `data` plus 4,096 bytes.
     """
     draw = random.Random(f"{seed}:{len(data)}")

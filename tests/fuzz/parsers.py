@@ -20,8 +20,8 @@ from tests.fuzz.structure import damaged
 class Parser:
     """seeds: writes whole files into an empty folder and returns their paths. parse: reads one file, with a damaged
     copy's bytes in the place of the whole file's. allowed: every class of exception that may come out of it; anything
-    else is a mistake. damage: how copies of a file's bytes are damaged, (bytes, count, seed) -> copies. beginnings: names
-    of seed files that are refused themselves, since a whole one would be large."""
+    else is a mistake. damage: how copies of a file's bytes are damaged, (bytes, count, seed) -> copies. beginnings:
+    names of seed files that are refused themselves, since a whole one would be large."""
 
     seeds: Callable[[Path], list[Path]]
     parse: Callable[[Path], object]

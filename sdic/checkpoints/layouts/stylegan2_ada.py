@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdic.checkpoints.layouts.stylegan2 import FIR, _is_the_fir_filter
 from sdic.checkpoints.bundle import Bundle, build
 from sdic.checkpoints.keymap import Rule, load_into, rename
+from sdic.checkpoints.layouts.stylegan2 import FIR, _is_the_fir_filter
 from sdic.checkpoints.pickles import Record
 from sdic.checkpoints.stored import plain
 from sdic.errors import CheckpointError
@@ -224,8 +224,14 @@ def _about_the_clamp(generator: Generator, clamp: float, what: str) -> str:
 
 
 _KNOWN = {
-    **{"label_size": 0, "num_channels": 3, "architecture": "skip", "resample_kernel": [1, 3, 3, 1], "use_noise": True},
-    **{"nonlinearity": "lrelu", "mapping_nonlinearity": "lrelu", "mapping_lrmul": 0.01},
+    "label_size": 0,
+    "num_channels": 3,
+    "architecture": "skip",
+    "resample_kernel": [1, 3, 3, 1],
+    "use_noise": True,
+    "nonlinearity": "lrelu",
+    "mapping_nonlinearity": "lrelu",
+    "mapping_lrmul": 0.01,
 }
 """Settings of a TensorFlow generator that change pictures -> what ours does, which is also the default there."""
 _FREE = (
