@@ -204,8 +204,7 @@ class Inversion:
                     f"{tensor.dtype} {list(tensor.shape)}"
                 )
         try:
-            named = {name: header[name] for name in ("method", "generator")}
-            return cls(**tensors, layer=int(header["layer"]), **named)
+            return cls(**tensors, layer=int(header["layer"]), method=header["method"], generator=header["generator"])
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: damaged inversion ({one_line(error)})") from error
 

@@ -52,8 +52,8 @@ Build = Callable[[Any, Any], Any]
 """(a value, the state that the file gives it) -> the value with its state."""
 
 _ALIASES = {"__builtin__": "builtins", "numpy._core": "numpy.core", "copy_reg": "copyreg"}
-# Operations by how they go on (the letters are `pickletools`'): with a number of a fixed format, with as many bytes as a
-# number before them says, with nothing.
+# Operations (the letters are those of `pickletools`) by what follows: a number of a fixed format; a number and as many
+# bytes as it says; nothing.
 _FIXED = {
     b"K": "<B",
     b"M": "<H",

@@ -75,7 +75,8 @@ class _DType:
     order: str = "<"
 
     def dtype(self) -> np.dtype[Any]:
-        found = np.dtype(self.code).newbyteorder(self.order if self.order in "<>" else "=")
+        found = np.dtype(self.code)
+        found = found.newbyteorder(">") if self.order == ">" else found
         if found.kind not in _KINDS + "b" or found.itemsize > 8:
             raise NotWeightsError(f"it holds an array of {found.name}")
         return found

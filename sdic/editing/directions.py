@@ -219,8 +219,8 @@ def _from_content(content: Any, path: Path, component: int | None, width: int) -
                 return _component(*(content[name] for name in names), path=path, component=component)
         tensors = [value for value in content.values() if isinstance(value, Tensor)]
         if len(tensors) != 1:
-            names = one_line(", ".join(map(str, content)) or "nothing")
-            raise CheckpointError(f"{path}: holds {names}, which is no direction")
+            found = one_line(", ".join(map(str, content)) or "nothing")
+            raise CheckpointError(f"{path}: holds {found}, which is no direction")
         content = tensors[0]
     if not isinstance(content, Tensor):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, which is no direction")

@@ -100,7 +100,7 @@ def _card(entry: Any, shared: dict[str, Any], where: str) -> DirectionCard:
     origin = entry.get("from")
     if origin is not None and not (isinstance(origin, str) and origin in shared):
         raise ConfigError(f"{where}: 'from' must be one of the names in 'sources', got {one_line(origin)}")
-    entry = {**shared.get(origin, {}), **entry}
+    entry = {**({} if origin is None else shared[origin]), **entry}
     entry.pop("from", None)
     known = [field.name for field in fields(DirectionCard)]
     for key in entry:

@@ -45,7 +45,6 @@ def run(names: list[str], count: int, seed: int, limit: float, jobs: int) -> tup
         "",
         f"{sum(shares.values()):,} damaged files, seed {seed}, at most {limit:g} s each; {seconds:.0f} s in all, "
         f"{jobs} at a time. Made and read by `scripts/fuzz.py`.",
-        f"{time.perf_counter() - started:.0f} s in all with {jobs} process{'es' if jobs > 1 else ''} at a time. Made and read by `scripts/fuzz.py`.",
         "",
         "| parser | inputs | accepted | refused | slowest (s) | memory (MB) | outside the closed list |",
         "|---|---|---|---|---|---|---|",

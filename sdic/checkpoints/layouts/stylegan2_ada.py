@@ -74,7 +74,7 @@ def _of_modules(network: Record, what: str) -> tuple[dict[str, Tensor], Settings
         path, module = waiting.pop()
         if not isinstance(module, Record) or not isinstance(module.state, dict) or len(settings) >= _PARTS:
             raise CheckpointError(f"{what}: {path or 'G_ema'} is no module that sdic knows")
-        parts = {name: module.state.get(name) for name in ("_parameters", "_buffers", "_modules")}
+        parts: dict[str, Any] = {name: module.state.get(name) for name in ("_parameters", "_buffers", "_modules")}
         if not all(isinstance(part, dict) for part in parts.values()):
             raise CheckpointError(f"{what}: {path or 'G_ema'} is no torch module")
         settings[path] = {key: value for key, value in module.state.items() if key not in parts}
@@ -105,7 +105,7 @@ def _config(state: Mapping[str, Tensor], settings: Settings, what: str) -> Gener
     if first is None or first.ndim != 2 or any(bias is None or bias.ndim != 1 for bias in biases):
         raise CheckpointError(f"{what}: G_ema is incomplete: mapping.fc0.weight or synthesis.b*.conv1.bias is missing")
     widths = [len(bias) for bias in biases if bias is not None]
-    common = {"resolution": sizes[-1], "style_dim": len(first), "mapping_layers": depth}
+    common: dict[str, Any] = {"resolution": sizes[-1], "style_dim": len(first), "mapping_layers": depth}
     for base, most in ((32768, 512), (widths[-1] * sizes[-1], max(widths))):
         if [min(base // size, most) for size in sizes] == widths:
             return GeneratorConfig(**common, channel_base=base, channel_max=most)
@@ -194,8 +194,8 @@ def _generator(
     load_into(generator, renamed, what)
     if not tracked:
         generator.latent_avg.copy_(generator.mean_latent())
-    clamps = {values.get("conv_clamp") for path, values in settings.items() if path.startswith("synthesis.b")}
-    clamps = {clamp for clamp in clamps if isinstance(clamp, (int, float))}
+    found = [values.get("conv_clamp") for path, values in settings.items() if path.startswith("synthesis.b")]
+    clamps = [clamp for clamp in found if isinstance(clamp, (int, float))]
     if clamps:
         dropped["conv_clamp"] = _about_the_clamp(generator, min(clamps), what)
     return generator
