@@ -10,12 +10,17 @@ import torch
 
 import sdic
 from sdic import zoo
-from sdic.checkpoints import copy_native, read_bundle, write_native
+from sdic.checkpoints import Bundle, copy_native, read_bundle, write_native
+from sdic.cli import main
 from sdic.errors import CheckpointError, SdicError
 from sdic.loading import geometry_of, read_frozen
+from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.pictures import domain_of
 from sdic.tiny import tiny_bundle
+from sdic.training.config import ModelConfig
+from sdic.training.stack import build_stack
+from sdic.training.state import write_weights
 from sdic.types import Geometry
 
 WHOLE = "whole.safetensors"
@@ -86,21 +91,41 @@ def test_the_header_decides_between_domains_of_one_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "domain", "geometry"),
+    ("size", "input_size", "domain", "geometry"),
     [
-        (512, None, zoo.DOMAINS["car"]),
-        (512, "car", zoo.DOMAINS["car"]),
-        (512, "cats", Geometry(512, (256, 256))),
-        (128, "portraits", Geometry(128, (128, 128))),
+        (512, 256, "car", zoo.DOMAINS["car"]),
+        (64, 64, "portraits", zoo.DOMAINS["portraits"]),  # the shipped files
+        (512, 256, None, Geometry(512, (256, 256))),
+        (512, 512, "cats", Geometry(512, (512, 512))),
+        (128, 128, "portraits", Geometry(128, (128, 128))),
+        (128, 256, None, Geometry(128, (256, 256))),
     ],
 )
-def test_geometry_follows_domain_and_size(size: int, domain: str | None, geometry: Geometry) -> None:
+def test_without_a_header_the_domain_decides_else_the_encoder(
+    size: int, input_size: int, domain: str | None, geometry: Geometry, recwarn: pytest.WarningsRecorder
+) -> None:
+    sizes = GeneratorConfig(size, style_dim=8, mapping_layers=1, channels=(4,) * (size.bit_length() - 2))
     with torch.device("meta"):
-        generator = Generator(
-            GeneratorConfig(size, style_dim=8, mapping_layers=1, channels=(4,) * (size.bit_length() - 2))
-        )
+        generator = Generator(sizes)
+        encoder = E4E(E4EConfig(sizes.latent_rows, 8, (1, 1, 1, 1), (4, 4, 4, 4), input_size=input_size))
     source = {} if domain is None else {"domain": domain}
-    assert geometry_of(sdic.checkpoints.Bundle({"generator": generator}, source)) == geometry
+    bundle = Bundle({"generator": generator, "encoder": encoder}, source)
+    assert geometry_of(bundle) == geometry
+    known = geometry in (zoo.DOMAINS["car"], zoo.DOMAINS["portraits"])
+    assert len(recwarn) == (0 if known else 1)  # what is assumed is printed
+
+
+def test_a_training_writes_its_picture_sizes(tmp_path: Path) -> None:
+    """DIPN and DICN say the sizes of the stack that they were trained in; so does a converted file of an older kind."""
+    bundle = tiny_bundle(0)
+    write_native(tmp_path / WHOLE, {role: bundle.networks[role] for role in ("generator", "encoder")}, {})
+    with pytest.warns(UserWarning, match="picture sizes"):
+        stack = build_stack(ModelConfig(frozen=str(tmp_path / WHOLE), layer=3), 0)
+    with pytest.warns(UserWarning, match="picture sizes"):
+        main(["convert", str(tmp_path / WHOLE), "--out", str(tmp_path / "new.safetensors")])
+    write_weights(tmp_path / "trained.safetensors", stack.compensator, stack, "test", 1)
+    for name in ("trained.safetensors", "new.safetensors"):
+        assert Geometry.from_text(read_bundle(tmp_path / name).source["geometry"]) == Geometry(64, (64, 64))
 
 
 def test_seeded_models_are_made_in_one_way() -> None:

@@ -1,8 +1,8 @@
 """Our own weight files: safetensors, every tensor named `role.parameter`, and a header of JSON texts.
 
-Header: format "sdic.networks", `networks` {role: config}, and where the weights came from (`file`, `sha256`, `layout`,
-and whatever the writer adds, such as the training run). `domain` in it decides which directions and picture sizes are
-meant, `layer` where DICN compensates.
+Header: format "sdic.networks", `networks` {role: config}, `kinds` {role: kind of network}, and where the weights came
+from (`file`, `sha256`, `layout`, and whatever the writer adds, such as the training run). `geometry` in it says the
+picture sizes, `domain` which directions are meant, `layer` where DICN compensates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json
+from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json, kind_of
 from sdic.checkpoints.keymap import Renamed, load_into
 from sdic.errors import CheckpointError
 from sdic.utils.files import atomic_file
@@ -46,7 +46,8 @@ def write_native(
             tensors[f"{role}.{name}"] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
     header = {
         "format": FORMAT,
-        "networks": json.dumps({role: json.loads(config_to_json(role, network)) for role, network in networks.items()}),
+        "networks": json.dumps({role: json.loads(config_to_json(network)) for role, network in networks.items()}),
+        "kinds": json.dumps({role: kind_of(network) for role, network in networks.items()}),
         "source": json.dumps(dict(source or {})),
     }
     blob = save(tensors, metadata=header)
@@ -94,10 +95,12 @@ def read_native(path: str | os.PathLike[str]) -> Bundle:
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: holds no sdic networks (its header says format={header.get('format')!r})")
     networks: dict[str, nn.Module] = {}
+    kinds = _json_dict(header, "kinds", path)  # files of earlier versions: every role is its kind
     for role, values in _json_dict(header, "networks", path).items():
+        kind = kinds.get(role, role)
         sizes = [size for key, tensor in tensors.items() if key.startswith(f"{role}.") for size in (*tensor.shape, 1)]
         _check_sizes(values, max([len(sizes), *sizes]), f"{path} ({role})")
-        network = build(role, config_from_json(role, json.dumps(values)))
+        network = build(kind, config_from_json(kind, json.dumps(values)))
         prefix = f"{role}."
         state = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
         state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="SDIC, e4e, StyleGAN2 (rosinality's .pt, NVIDIA's .pkl), ArcFace, CurricularFace,\nMoCo",
+        help="SDIC, e4e, pSp, StyleGAN2 (rosinality's .pt, NVIDIA's .pkl), ArcFace, CurricularFace,\nMoCo",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write; must end in .safetensors")
     parser.add_argument(
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from sdic.checkpoints import read_bundle, write_native
+    from sdic.loading import geometry_of
 
     try:
         bundle = read_bundle(source, trust=args.trust)
@@ -50,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
         if not args.trust:
             raise
         raise SdicError(f"{source}: --trust did not help: {type(error).__name__} ({one_line(error)})") from error
+    if {"generator", "encoder"} <= set(bundle.networks):
+        bundle.source["geometry"] = geometry_of(bundle).to_text()
+    elif "assumed" in bundle.source:
+        warnings.warn(f"{source}: {bundle.source['assumed']}", stacklevel=2)
     try:
         write_native(target, bundle.networks, bundle.source, torch.float16 if args.half else None)
     except OSError as error:

@@ -1,4 +1,5 @@
-"""Pictures to train on, as bytes in memory: rendered portraits with what is known of them, or a user's own.
+"""Pictures to train on: rendered portraits with what is known of them, as bytes in memory, or a user's own, which are
+read from their files batch by batch where they are large.
 
 Rendering costs more than a training step, so portraits are drawn once, in chunks that are each one cache file, and
 every stage that wants the same ones reads them. Chunk i depends on the recipe and i alone.
@@ -13,6 +14,7 @@ import io
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +43,8 @@ from sdic.utils.files import write_atomic
 
 LABELS = VECTOR_SIZE + len(DETAIL_SWITCHES)
 MOMENTS = 5_000_000  # from this place in a split on, seeds are used for what surrounds a person, not for people
+IN_MEMORY = 256  # the largest side at which a user's pictures are all kept in memory
+READERS = 8  # threads that decode a batch
 Say = Callable[[str], None]
 
 
@@ -99,11 +103,11 @@ class Recipe:
 
 @dataclass
 class Bank:
-    """pictures: uint8 [N, 3, R, R]. labels: float32 [N, P], `params_to_vector` of the portrait without its details,
-    then 1 or 0 for each of DETAIL_SWITCHES; empty [N, 0] for a user's pictures. z: [N, D] where portraits come from
-    codes."""
+    """pictures: uint8 [N, 3, R, R], or what reads them. labels: float32 [N, P], `params_to_vector` of the portrait
+    without its details, then 1 or 0 for each of DETAIL_SWITCHES; empty [N, 0] for a user's pictures. z: [N, D]
+    where portraits come from codes."""
 
-    pictures: Tensor
+    pictures: Tensor | FolderPictures
     labels: Tensor
     z: Tensor | None = None
 
@@ -163,15 +167,46 @@ def render_bank(
     return Bank(pictures, labels, z)
 
 
-def folder_bank(config: DataConfig, device: torch.device) -> Bank:
-    """A user's pictures, cropped and scaled to squares as for inversion, on the device."""
-    source, names, _ = open_source(Request(config.source, config.path, limit=config.count))
+class FolderPictures:
+    """A user's pictures, read from their files when they are asked for: `pictures[index]` is uint8 [B, 3, R, R] for
+    index [B], on the device. What cannot be decoded is said once each, and the next picture stands in."""
+
+    def __init__(self, dataset: PictureDataset, device: torch.device, say: Say):
+        self.dataset, self.device, self.say = dataset, device, say
+        self._said: set[str] = set()
+        self._readers = ThreadPoolExecutor(READERS)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        places = range(len(self))[index] if isinstance(index, slice) else index.tolist()
+        samples = list(self._readers.map(self.dataset.__getitem__, places))
+        for problem in {sample.problem for sample in samples} - {""} - self._said:
+            self._said.add(problem)
+            self.say(f"left out, the next picture stands in: {problem}")
+        pictures = torch.stack([sample.photo for sample in samples])
+        return ((pictures + 1) * 127.5).round().clamp(0, 255).byte().to(self.device)
+
+
+def folder_bank(config: DataConfig, device: torch.device, say: Say = print) -> Bank:
+    """A user's pictures, cropped and scaled to squares as for inversion.
+
+    Up to IN_MEMORY px they are read once and kept on the device. Larger ones are read again for every batch: a thousand
+    of 1024 px would take 3 GB. What cannot be read is said, and left out.
+    """
+    source, names, broken = open_source(Request(config.source, config.path, limit=config.count))
+    for name, problem in broken.items():
+        say(f"left out: {name}: {problem}")
     size = config.resolution
-    dataset = PictureDataset(source, names, Geometry(size, (size, size)))
-    pictures = torch.empty(len(dataset), 3, size, size, dtype=torch.uint8)
-    for index in range(len(dataset)):
-        pictures[index] = ((dataset[index].photo + 1) * 127.5).round().clamp(0, 255).byte()
-    return Bank(pictures.to(device), torch.empty(len(pictures), 0, device=device))
+    pictures = FolderPictures(PictureDataset(source, names, Geometry(size, (size, size))), device, say)
+    none = torch.empty(len(pictures), 0, device=device)
+    if size > IN_MEMORY:
+        return Bank(pictures, none)
+    kept = torch.empty(len(pictures), 3, size, size, dtype=torch.uint8, device=device)
+    for index in torch.arange(len(pictures)).split(64):
+        kept[index] = pictures[index]
+    return Bank(kept, none)
 
 
 def open_bank(
@@ -179,7 +214,7 @@ def open_bank(
 ) -> Bank:
     """`count` portraits of a recipe, or the user's pictures where `data.source` says so. ConfigError for none."""
     if config.source != "portraits":
-        return folder_bank(config, device)
+        return folder_bank(config, device, say)
     if count < 1:
         raise ConfigError("data.count must be at least 1 for portraits")
     return render_bank(recipe, count, device, config.cache, deadline, say)

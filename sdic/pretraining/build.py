@@ -274,6 +274,7 @@ def _export_compensator(weights: Path, path: Path) -> None:
 
     bundle = read_bundle(weights)
     source = {key: value for key, value in bundle.source.items() if key not in ("file", "sha256", "layout")}
+    source["geometry"] = inverter.geometry.to_text()
     export(path, bundle.networks, inversions, source)
 
 

@@ -26,6 +26,7 @@ from sdic.pretraining.exporting import export, grid
 from sdic.pretraining.losses import critic_loss, fooling_loss, r1_penalty
 from sdic.pretraining.networks import need, perceptual_from
 from sdic.pretraining.stage import Stage
+from sdic.types import Geometry
 
 
 def rows_open(step: int, start: int, every: int, rows: int) -> int:
@@ -48,8 +49,15 @@ class EncoderStage(Stage):
         config, data, model = self.config, self.config.data, self.config.model
         generator: Any = need(config.generator, "generator", "the encoder's training")
         sizes = generator.config
-        if sizes.resolution != data.resolution:
-            raise ConfigError(f"data.resolution={data.resolution}, but {config.generator} draws {sizes.resolution} px")
+        if data.resolution > sizes.resolution:
+            raise ConfigError(
+                f"data.resolution={data.resolution}, but {config.generator} draws {sizes.resolution} px: an encoder "
+                "looks at pictures of the generator's size or at smaller ones (e4e: 256 of 1024)"
+            )
+        if data.resolution < sizes.resolution:
+            say(
+                f"the encoder looks at pictures of {data.resolution} px; {config.generator} draws {sizes.resolution} px"
+            )
         self.bank = open_bank(
             data, Recipe("split", data.resolution, data.chunk), data.count, self.device, deadline, say
         )
@@ -65,7 +73,7 @@ class EncoderStage(Stage):
                 tuple(model.widths),  # type: ignore[arg-type]
                 model.coarse,
                 model.middle,
-                sizes.resolution,
+                data.resolution,
             )
         )
         self.encoder.latent_avg.copy_(generator.latent_avg.cpu().expand_as(self.encoder.latent_avg))
@@ -78,6 +86,17 @@ class EncoderStage(Stage):
         # The scale of W decides what a distance between codes means; errors are counted in its variance.
         self.variance = self.codes(4096).var(0).mean()
         self.extra = {"pool": torch.zeros(config.pool, sizes.style_dim, device=self.device)}
+
+    @property
+    def geometry(self) -> Geometry:
+        """The generator's pictures, which the encoder sees at `data.resolution`."""
+        side = self.config.data.resolution
+        return Geometry(self.generator.config.resolution, (side, side))
+
+    def drawn(self, code: Tensor) -> Tensor:
+        """The generator's pictures of codes [B, L, D] as the encoder and the losses see them: [B, 3, R, R] at
+        `data.resolution`."""
+        return self.geometry.at_input_size(self.generator.synthesis(code).float())
 
     @torch.no_grad()
     def codes(self, count: int) -> Tensor:
@@ -97,11 +116,11 @@ class EncoderStage(Stage):
         opened = rows_open(step, config.progressive_from, config.progressive_every, rows)
         self.encoder.train()
         with torch.no_grad(), self.autocast():
-            drawn = self.generator.synthesis(w[:, None].expand(-1, rows, -1)).float().clamp(-1, 1)
+            drawn = self.drawn(w[:, None].expand(-1, rows, -1)).clamp(-1, 1)
         target = torch.cat([picture, drawn])
         with self.autocast():
             code = self.encoder(target, opened).float()
-            output = self.generator.synthesis(code).float()
+            output = self.drawn(code)
         terms = self.terms(target, output, code, w, opened)
         weights = {
             "l2": config.l2,
@@ -176,7 +195,7 @@ class EncoderStage(Stage):
     def reconstructions(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(code [B, L, D], picture [B, 3, R, R] clamped) of pictures, by the encoder whose results count."""
         code = self.shown("encoder")(pictures)
-        return code, self.generator.synthesis(code).clamp(-1, 1)
+        return code, self.drawn(code).clamp(-1, 1)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -201,7 +220,7 @@ class EncoderStage(Stage):
                 sums[name] = sums.get(name, 0.0) + float(value.sum())
         w = self.codes(64)
         rows = self.generator.config.latent_rows
-        code, _ = self.reconstructions(self.generator.synthesis(w[:, None].expand(-1, rows, -1)).clamp(-1, 1))
+        code, _ = self.reconstructions(self.drawn(w[:, None].expand(-1, rows, -1)).clamp(-1, 1))
         error = (code - w[:, None]).square().mean() / self.variance
         return {**{name: total / count for name, total in sums.items()}, "known_code_error": float(error)}
 
@@ -217,5 +236,5 @@ class EncoderStage(Stage):
         path = folder / "encoder.safetensors"
         target = self.bank.batch(torch.arange(min(8, len(self.bank)), device=self.device))
         network = self.shown("encoder")
-        export(path, {"encoder": network}, lambda n: self.generator.synthesis(n["encoder"](target)), self.source)
+        export(path, {"encoder": network}, lambda n: self.drawn(n["encoder"](target)), self.source)
         return [path]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sdic.pretraining.config import OptimConfig, RunConfig
 from sdic.training.optim import WeightAverage
+from sdic.types import Geometry
 from sdic.utils.tensors import resolve_device
 
 
@@ -54,10 +55,17 @@ class Stage(ABC):
         return None
 
     @property
+    def geometry(self) -> Geometry:
+        """The picture sizes that the stage trains at: squares of `data.resolution`."""
+        side = self.config.data.resolution
+        return Geometry(side, (side, side))
+
+    @property
     def source(self) -> dict[str, str]:
-        """What the header of its files says: the stage, and the domain where pictures are rendered."""
+        """What the header of its files says: the stage, the picture sizes, and the domain of rendered pictures."""
         rendered = self.config.data.source == "portraits"
-        return {"stage": self.name, **({"domain": "portraits"} if rendered else {})}
+        named = {"domain": "portraits"} if rendered else {}
+        return {"stage": self.name, "geometry": self.geometry.to_text(), **named}
 
     # Helpers for stages -----------------------------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ def build_stack(config: ModelConfig, seed: int) -> Stack:
     compensator.requires_grad_(True)
     hashes = {"generator": fingerprint(generator), "encoder": fingerprint(encoder)}
     origin = {"frozen": config.frozen, **({"frozen_generator": config.generator} if config.generator else {})}
+    origin |= {"geometry": geometry.to_text()}
     if "domain" in bundle.source:
         origin["domain"] = bundle.source["domain"]
     return Stack(generator, encoder, compensator, geometry, config.layer, hashes, origin)

@@ -81,8 +81,14 @@ def test_what_is_no_weight_is_refused(tensor: Any, legacy: bool, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "latent_avg",
-    [torch.full((16,), float("nan")), torch.zeros(7), torch.zeros(16, dtype=torch.complex64), "x"],
-    ids=["nan", "7", "complex", "text"],
+    [
+        torch.full((16,), float("nan")),
+        torch.zeros(7),
+        torch.zeros(3, 16, 2),
+        torch.zeros(16, dtype=torch.complex64),
+        "x",
+    ],
+    ids=["nan", "7", "3x16x2", "complex", "text"],
 )
 def test_a_mean_code_that_is_none_is_refused(latent_avg: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):

@@ -23,15 +23,17 @@ def detect_format(content: Any, what: str) -> str:
         if layout.recognise(content):
             return name
     keys = list(content)[:6] if isinstance(content, Mapping) else type(content).__name__
-    known = "; ".join(f"{name}: {layout.description}" for name, layout in FORMATS.items())
+    known = "; ".join(
+        f"{name}: {layout.description}, expected {layout.mismatch(content)}" for name, layout in FORMATS.items()
+    )
     raise CheckpointError(f"{what}: a layout that sdic does not know (it begins with {keys}). Known layouts: {known}")
 
 
 def read_foreign(content: Any, what: str, layout: str | None = None) -> Bundle:
     """Build the networks of a loaded file; `layout` forces one of `FORMATS`, None detects it."""
     name = detect_format(content, what) if layout is None else layout
-    bundle = FORMATS[name].read(content, what)
-    bundle.source["layout"] = name
+    bundle = Bundle({}, {"file": what, "layout": name})
+    FORMATS[name].read(content, bundle)
     return bundle
 
 

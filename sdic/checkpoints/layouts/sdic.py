@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.keymap import Rule
-from sdic.checkpoints.layouts.common import Layout, below, has, read_network, state_of
+from sdic.checkpoints.keymap import Rule, beside
+from sdic.checkpoints.layouts.common import Layout, below, find_state, read_network
 from sdic.checkpoints.layouts.e4e import encoder_and_generator
+from sdic.checkpoints.layouts.stylegan2 import generator_config
 from sdic.errors import CheckpointError
 from sdic.networks.dicn import DICNConfig
 from sdic.networks.dipn import DIPNConfig
@@ -109,38 +110,32 @@ DICN = [
 ]
 
 
-def _read_sdic(content: Any, what: str) -> Bundle:
-    state = state_of(content)
-    bundle = encoder_and_generator(content, what)
+def _read(content: Any, bundle: Bundle) -> None:
+    what, parts = bundle.source["file"], ("DIP.", "CGI.", "SAF.", "residue.")
+    _, state = find_state(content, *NEEDS)
+    size = generator_config(below(state, "decoder."), what).resolution
+    given = {"encoder_type": "Encoder4Editing", **({"dataset_type": RELEASED[size]} if size in RELEASED else {})}
+    encoder_and_generator(content, bundle, parts, given)
     generator = bundle.networks["generator"]
     assert isinstance(generator, Generator)
-    known = ("encoder.", "decoder.", "DIP.", "CGI.", "SAF.", "residue.")
-    for key in state:
-        if key.startswith(("lpips_loss.", "id_loss.")):
-            bundle.dropped[key] = "a loss network that the authors saved along; losses load their own files"
-        elif not key.startswith(known):
-            raise CheckpointError(f"{what}: {key!r} belongs to none of {', '.join(known)}")
-    dropped = bundle.dropped
-    dipn = read_network("dipn", DIPNConfig(), below(state, "DIP.", "CGI."), DIPN, f"{what} (DIP)", dropped, "DIP.")
+    read_network(bundle, "dipn", DIPNConfig(), below(state, "DIP.", "CGI."), DIPN, "DIP.")
     part = below(state, "SAF.", "residue.")
     try:
         maps = part["condition_shift3.0.weight"].shape[0]
         channels = part["semantic.3.weight"].shape[0]
     except KeyError as error:
-        raise CheckpointError(f"{what} (SAF): {error} is missing") from error
+        raise CheckpointError(f"{what} (SAF): expected {beside(error.args[0], part)}") from error
     config = DICNConfig(generator.config.latent_rows, generator.config.style_dim, channels, latent_maps=maps)
-    dicn = read_network("dicn", config, part, DICN, f"{what} (SAF)", dropped, "SAF.")
-    bundle.networks.update(dipn=dipn, dicn=dicn)
-    return bundle
+    read_network(bundle, "dicn", config, part, DICN, "SAF.")
 
 
+NEEDS = ("encoder.", "decoder.", ("DIP.", "CGI."))
+RELEASED = {1024: "ffhq_encode", 512: "cars_encode"}
+"""What the authors released, by the generator's size; a file's own options go before it."""
 LAYOUTS = {
     "sdic": Layout(
         "SDIC release {state_dict: encoder. decoder. DIP. SAF., latent_avg, opts}",
-        lambda content: (
-            has(state_of(content), "encoder.", "decoder.")
-            and (has(state_of(content), "DIP.") or has(state_of(content), "CGI."))
-        ),
-        _read_sdic,
+        NEEDS,
+        _read,
     )
 }

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.keymap import Rule, rename
-from sdic.checkpoints.layouts.common import Layout, State, filled, has, read_network, state_of
+from sdic.checkpoints.keymap import Rule, beside, is_plain
+from sdic.checkpoints.layouts.common import Layout, State, find_state, read_network, set_aside, unwrapped
 from sdic.errors import CheckpointError
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 
@@ -60,6 +60,7 @@ GENERATOR = [
     Rule("to_rgbs.{i}.bias", "synthesis.to_rgb.{i+1}.bias", convert=_flat),
     Rule("to_rgbs.{i}.upsample.kernel", None, FIR, check=_is_the_fir_filter),
     Rule("noises.noise_{i}", "synthesis.convs.{i}.noise"),
+    Rule("latent_avg", "latent_avg"),  # put there by the reader: files have it beside the state dict, or not at all
 ]
 
 DISCRIMINATOR = [
@@ -87,8 +88,12 @@ def generator_config(state: State, what: str) -> GeneratorConfig:
         blocks = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("to_rgbs."))
         widths = [state["input.input"].shape[1]]
         widths += [state[f"convs.{2 * block}.conv.weight"].shape[1] for block in range(blocks)]
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{what}: not a whole StyleGAN2 generator, {error} is missing") from error
+    except KeyError as error:
+        raise CheckpointError(
+            f"{what}: not a whole StyleGAN2 generator: expected {beside(error.args[0], state)}"
+        ) from error
+    except (ValueError, IndexError, AttributeError) as error:
+        raise CheckpointError(f"{what}: not a whole StyleGAN2 generator ({error})") from error
     resolution = 4 << blocks
     config = GeneratorConfig(resolution, style_dim, depth, channels=tuple(widths))
     standard = GeneratorConfig(resolution, style_dim, depth)
@@ -96,49 +101,52 @@ def generator_config(state: State, what: str) -> GeneratorConfig:
     return standard if [standard.channels_at(size) for size in sizes] == widths else config
 
 
-def read_generator(
-    state: State, latent_avg: Tensor | None, what: str, dropped: dict[str, str], prefix: str
-) -> Generator:
-    """Build a generator. Without a `latent_avg` the mean of 10,000 mapped codes is computed."""
-    config = generator_config(state, what)
-    renamed = rename(state, GENERATOR, what)
-    dropped.update({prefix + key: reason for key, reason in renamed.dropped.items()})
-    for layer in range(config.layers):  # files of other tools may lack the noise buffers
-        size = config.layer_resolution(layer)
-        draw = torch.Generator().manual_seed(layer)
-        renamed.state.setdefault(f"synthesis.convs.{layer}.noise", torch.randn(1, 1, size, size, generator=draw))
-    mean = (
-        torch.zeros(config.style_dim)
-        if latent_avg is None
-        else latent_avg.float().reshape(-1, config.style_dim).mean(0)
-    )
-    renamed.state["latent_avg"] = mean
-    generator = filled("generator", config, renamed, what)
+def mean_rows(latent_avg: Any, config: GeneratorConfig, what: str) -> Tensor | None:
+    """The mean code of a file as [1, D] or [L, D]; it is [D] there, or [1, D], [L, D], [1, L, D]. None stays None."""
     if latent_avg is None:
+        return None
+    if not (
+        is_plain(latent_avg)
+        and latent_avg.is_floating_point()
+        and not latent_avg.is_meta
+        and latent_avg.isfinite().all()
+    ):
+        raise CheckpointError(f"{what}: latent_avg is not a tensor of finite numbers")
+    shape, (rows, width) = list(latent_avg.shape), (config.latent_rows, config.style_dim)
+    if shape not in ([width], [1, width], [rows, width], [1, 1, width], [1, rows, width]):
+        raise CheckpointError(f"{what}: latent_avg is {shape}, the generator has rows [{rows}, {width}]")
+    return latent_avg.float().reshape(-1, width)
+
+
+def read_generator(state: State, latent_avg: Any, bundle: Bundle, prefix: str) -> Generator:
+    """Read a generator into a bundle. Without a `latent_avg` the mean of many mapped codes is computed, without noise
+    buffers they are drawn: `assumed` says so."""
+    what = bundle.source["file"]
+    config = generator_config(state, what)
+    mean = mean_rows(latent_avg, config, what)
+    state = {**state, "latent_avg": torch.zeros(config.style_dim) if mean is None else mean.mean(0)}
+    for layer in range(config.layers):
+        if f"noises.noise_{layer}" not in state:
+            size = config.layer_resolution(layer)
+            noise = torch.randn(1, 1, size, size, generator=torch.Generator().manual_seed(layer))
+            state[f"noises.noise_{layer}"] = noise
+            if layer == 0:
+                bundle.assume("it holds no noise buffers: drawn from a seed")
+    generator: Generator = read_network(bundle, "generator", config, state, GENERATOR, prefix)
+    if mean is None:
         generator.latent_avg.copy_(generator.mean_latent())
+        bundle.assume("it holds no latent_avg: the mean of mapped codes, computed here")
     return generator
 
 
-def _read_stylegan2(content: Any, what: str) -> Bundle:
-    dropped: dict[str, str] = {}
-    for key in ("g", "g_optim", "d_optim"):
-        if key in content:
-            dropped[key] = "training state; the averaged generator g_ema is what is used"
-    networks: dict[str, Any] = {
-        "generator": read_generator(content["g_ema"], content.get("latent_avg"), what, dropped, "g_ema.")
-    }
+def _read(content: Any, bundle: Bundle) -> None:
+    place, state = find_state(content, *NEEDS)
+    set_aside(content, place, ("latent_avg", "d"), bundle.dropped)
+    latent_avg = content.get("latent_avg", state.get("latent_avg"))
+    generator = read_generator(state, latent_avg, bundle, f"{place}." if place else "")
     if isinstance(content.get("d"), Mapping):
-        config = networks["generator"].config
-        networks["discriminator"] = read_network(
-            "discriminator", config, content["d"], DISCRIMINATOR, f"{what} (d)", dropped, "d."
-        )
-    return Bundle(networks, {"file": what}, dropped)
+        read_network(bundle, "discriminator", generator.config, unwrapped(content["d"]), DISCRIMINATOR, "d.")
 
 
-LAYOUTS = {
-    "stylegan2": Layout(
-        "StyleGAN2 in rosinality's layout {g_ema, latent_avg}",
-        lambda content: has(state_of(content, "g_ema"), "style.", "convs."),
-        _read_stylegan2,
-    )
-}
+NEEDS = ("style.", "convs.")
+LAYOUTS = {"stylegan2": Layout("StyleGAN2 in rosinality's layout {g_ema, latent_avg}", NEEDS, _read)}

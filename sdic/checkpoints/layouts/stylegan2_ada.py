@@ -62,7 +62,10 @@ def read(content: Any, what: str) -> Bundle:
         state, settings = _of_modules(content, what)
     config = _config(state, settings, what)
     _check(settings, config, what)
-    return Bundle({"generator": _generator(config, state, settings, what, dropped)}, {"file": what}, dropped)
+    bundle = Bundle({"generator": _generator(config, state, settings, what, dropped)}, {"file": what}, dropped)
+    if "mapping.w_avg" not in state:
+        bundle.assume("it holds no w_avg: the mean of mapped codes, computed here")
+    return bundle
 
 
 def _of_modules(network: Record, what: str) -> tuple[dict[str, Tensor], Settings]:
