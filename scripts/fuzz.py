@@ -26,9 +26,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=float, default=20.0, help="seconds that one file may take")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("runs/fuzz"), help="folder for files that leave a closed list"
+    )
     parser.add_argument("--out", type=Path, help="a file for the summary, in Markdown")
     args = parser.parse_args()
-    text, clean = run(args.parsers, args.inputs, args.seed, args.limit, args.jobs)
+    text, clean = run(args.parsers, args.inputs, args.seed, args.limit, args.jobs, args.keep)
     print(text)
     if args.out is not None:
         args.out.write_text(text)

@@ -17,6 +17,7 @@ from sdic.errors import CheckpointError, SdicError
 from sdic.utils.files import sha256_of
 from sdic.utils.safe import one_line
 
+LONGEST_MESSAGE = 3000
 _OF_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError)
 """What networks and layouts raise that are given texts, shapes and numbers of another kind than they are for."""
 
@@ -42,10 +43,13 @@ def read_bundle(path: str | os.PathLike[str], sha256: str | None = None, trust: 
         for role, network in bundle.networks.items():
             network.eval().requires_grad_(False)
             _check_numbers(network, f"{path} ({role})")
-    except CheckpointError:
-        raise
     except SdicError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        message = one_line(error, LONGEST_MESSAGE)  # keys of the file stand in it
+        if isinstance(error, CheckpointError):
+            if message == str(error):
+                raise
+            raise CheckpointError(message) from error
+        raise CheckpointError(f"{path}: {message}") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
     except _OF_DAMAGE as error:

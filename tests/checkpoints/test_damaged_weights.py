@@ -196,6 +196,14 @@ def test_what_is_no_pickle_is_one_line(content: bytes, tmp_path: Path) -> None:
     assert time.perf_counter() - started < 20
 
 
+def test_keys_with_line_breaks_are_one_line(tmp_path: Path) -> None:
+    content = rosinality(**{"conv1.a\nb\x1b[31m": torch.zeros(1), "c" * 100_000: torch.zeros(1)})
+    with pytest.raises(CheckpointError) as error:
+        read_bundle(saved(tmp_path, content))
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) <= 3000
+
+
 def test_compressed_members_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, {"a": torch.zeros(1000)})
     with zipfile.ZipFile(path) as archive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import resource
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -15,12 +16,16 @@ from typing import Any
 CHUNK = 2000  # inputs of a process
 
 
-def run(names: list[str], count: int, seed: int, limit: float, jobs: int) -> tuple[str, bool]:
-    """(the summary in Markdown, whether nothing left a closed list) of `count` inputs shared among the parsers."""
+def run(names: list[str], count: int, seed: int, limit: float, jobs: int, keep: Path) -> tuple[str, bool]:
+    """(the summary in Markdown, whether nothing left a closed list) of `count` inputs shared among the parsers.
+
+    keep: a folder for the files that were wrong.
+    """
+    keep.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     shares = {name: count // len(names) + (index < count % len(names)) for index, name in enumerate(names)}
     tasks = [
-        (name, share, seed, limit, first, min(first + CHUNK, share))
+        (name, share, seed, limit, first, min(first + CHUNK, share), keep)
         for name, share in shares.items()
         for first in range(0, share, CHUNK)
     ]
@@ -56,12 +61,12 @@ def run(names: list[str], count: int, seed: int, limit: float, jobs: int) -> tup
     return "\n".join(lines) + "\n", not wrong
 
 
-def _chunk(name: str, count: int, seed: int, limit: float, first: int, end: int) -> dict[str, Any]:
+def _chunk(name: str, count: int, seed: int, limit: float, first: int, end: int, keep: Path) -> dict[str, Any]:
     """A part of a sweep in a process of its own; one that dies or hangs is an outcome too, and the rest goes on."""
     total: dict[str, Any] = {"inputs": 0, "accepted": 0, "refused": {}, "slowest": 0.0, "memory": 0.0, "wrong": []}
     while first < end:
         with tempfile.TemporaryDirectory() as folder:
-            words = (name, count, seed, limit, first, end, folder)
+            words = (name, count, seed, limit, first, end, folder, keep)
             process = multiprocessing.get_context("spawn").Process(target=_work, args=words)
             process.start()
             note, before, since = Path(folder) / "at", None, time.monotonic()
@@ -78,6 +83,8 @@ def _chunk(name: str, count: int, seed: int, limit: float, first: int, end: int)
                 _add(total, json.loads(result.read_text()))
                 return total
             at = int(note.read_text()) if note.exists() else first
+            for path in (Path(folder) / "files" / "damaged").glob("*"):
+                shutil.copy(path, keep / f"{name.replace(' ', '-')}-{seed}-{at}-{path.name}")
             line = f"{name}, seed {seed}, input {at} of {count}: the process ended with code {process.exitcode}"
             _add(total, {"inputs": at + 1 - first, "wrong": [line]})
             first = at + 1
@@ -92,15 +99,16 @@ def _add(total: dict[str, Any], part: dict[str, Any]) -> None:
     total["refused"] = dict(Counter(total["refused"]) + Counter(part.get("refused", {})))
 
 
-def _work(name: str, count: int, seed: int, limit: float, first: int, end: int, folder: str) -> None:
+def _work(name: str, count: int, seed: int, limit: float, first: int, end: int, folder: str, keep: Path) -> None:
     import torch
 
     from tests.fuzz.sweep import sweep
 
     torch.set_num_threads(1)
     note = Path(folder) / "at"
+    part = (first, end)
     found = sweep(
-        name, count, Path(folder) / "files", seed, limit, (first, end), lambda number: note.write_text(str(number))
+        name, count, Path(folder) / "files", seed, limit, part, lambda number: note.write_text(str(number)), keep
     )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     outcome = {**vars(found), "refused": dict(found.refused), "memory": memory}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,11 @@ def foreign_weights(folder: Path) -> list[Path]:
     state = {key: draw(key, shape) for key, shape in rosinality_keys(config).items()}
     content = {"g_ema": state, "latent_avg": torch.zeros(16), "opts": Namespace(lr=0.1)}
     torch.save(content, folder / "zip.pt")
-    torch.save(content, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    flat = torch.cat([torch.zeros(16), *(value.flatten() for value in state.values())])
+    ends = torch.tensor([16, *(value.numel() for value in state.values())]).cumsum(0).tolist()
+    views = {key: flat[ends[n] : ends[n + 1]].view(value.shape) for n, (key, value) in enumerate(state.items())}
+    legacy = {"g_ema": views, "latent_avg": flat[:16]}  # one storage: torch writes several in the order of addresses
+    torch.save(legacy, folder / "legacy.pt", _use_new_zipfile_serialization=False)
     decoder = {f"decoder.{key}": value for key, value in state.items()}
     e4e = {"state_dict": {**decoder, "encoder.styles.0.x": torch.zeros(2)}, "latent_avg": torch.zeros(8, 16)}
     torch.save(
@@ -34,6 +40,21 @@ def foreign_weights(folder: Path) -> list[Path]:
     (folder / "ada3.pkl").write_bytes(ada_pickle(generator, 3))
     (folder / "tf.pkl").write_bytes(tf_pickle(generator))
     (folder / "bare.pkl").write_bytes(pickle.dumps({"g_ema": state}))
+    return _steady(folder)
+
+
+def _steady(folder: Path) -> list[Path]:
+    """The files without the addresses that torch names storages by: a seed gives the same bytes at every run."""
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        if path.suffix == ".safetensors":  # the library's order of the header is random
+            size = int.from_bytes(content[:8], "little")
+            header = json.loads(content[8 : 8 + size])
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+            content = content[:8] + json.dumps(header, separators=(",", ":")).encode().ljust(size) + content[8 + size :]
+        for number, address in enumerate(dict.fromkeys(re.findall(rb"(?<![0-9])[0-9]{14,15}(?![0-9])", content))):
+            content = content.replace(address, b"%0*d" % (len(address), number))
+        path.write_bytes(content)
     return sorted(folder.iterdir())
 
 
@@ -43,8 +64,10 @@ def our_weights(folder: Path) -> list[Path]:
     from sdic.networks.e4e import E4E, E4EConfig
     from sdic.networks.stylegan2 import Generator, GeneratorConfig
 
-    generator = Generator(GeneratorConfig(32, 16, 2, channels=(4, 4, 4, 4)))
-    encoder = E4E(E4EConfig(8, 16, (1, 1, 1, 1), (4, 4, 4, 4), input_size=32))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = Generator(GeneratorConfig(32, 16, 2, channels=(4, 4, 4, 4)))
+        encoder = E4E(E4EConfig(8, 16, (1, 1, 1, 1), (4, 4, 4, 4), input_size=32))
     write_native(folder / "generator.safetensors", {"generator": generator}, {"layer": "3", "domain": "tiny"})
     write_native(folder / "encoder.safetensors", {"encoder": encoder}, {"run": "x"}, torch.float16)
     return sorted(folder.iterdir())
@@ -59,7 +82,7 @@ def inversions(folder: Path) -> list[Path]:
     Inversion(**code).save(folder / "code.safetensors")
     feature = torch.zeros(1, 2, 4, 4)
     Inversion(**code, feature=feature, base_feature=feature + 1, layer=1).save(folder / "feature.safetensors")
-    return sorted(folder.iterdir())
+    return _steady(folder)
 
 
 def directions(folder: Path) -> list[Path]:
@@ -77,7 +100,7 @@ def directions(folder: Path) -> list[Path]:
     save_direction(
         folder / "ours.safetensors", Direction(torch.ones(1, 16), "set", (0, 2), torch.zeros(16), 2.0, (-1, 1), "age")
     )
-    return sorted(folder.iterdir())
+    return _steady(folder)
 
 
 def configs(folder: Path) -> list[Path]:

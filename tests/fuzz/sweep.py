@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import time
 import warnings
@@ -38,11 +39,12 @@ def sweep(
     limit: float = 20.0,
     only: tuple[int, int] | None = None,
     before: Callable[[int], object] = lambda number: None,
+    keep: Path | None = None,
 ) -> Outcome:
     """`count` damaged files for the parser `name`, shared among its seed files; each may take `limit` seconds.
 
     folder: an empty one, to write into. only: (first, end) of the inputs to read; the others are skipped.
-    before: called with the number of each input before it is read.
+    before: called with the number of each input before it is read. keep: a folder for the files that were wrong.
     """
     parser, outcome = PARSERS[name], Outcome()
     (folder / "whole").mkdir(parents=True)
@@ -59,6 +61,7 @@ def sweep(
         before(number)
         started = time.perf_counter()
         outcome.inputs += 1
+        before_it = len(outcome.wrong)
         try:
             with at_most(limit), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -72,6 +75,8 @@ def sweep(
             outcome.wrong.append(
                 f"{name}, seed {seed}, input {number} of {count} ({path.name}): {type(error).__name__}: {error}"[:500]
             )
+        if keep is not None and len(outcome.wrong) > before_it:
+            shutil.copy(target, keep / f"{name.replace(' ', '-')}-{seed}-{number}-{path.name}")
         outcome.slowest = max(outcome.slowest, time.perf_counter() - started)
     return outcome
 

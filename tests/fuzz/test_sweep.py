@@ -25,7 +25,9 @@ def _hangs(path: Path) -> None:
 def test_another_exception_and_a_hang_are_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(PARSERS, "raises", Parser(seeds.hash_notes, _raises, ()))
     monkeypatch.setitem(PARSERS, "hangs", Parser(seeds.hash_notes, _hangs, ()))
-    outcome = sweep.sweep("raises", 20, tmp_path / "a")
+    (tmp_path / "kept").mkdir()
+    outcome = sweep.sweep("raises", 20, tmp_path / "a", keep=tmp_path / "kept")
+    assert len(list((tmp_path / "kept").iterdir())) == len(outcome.wrong)
     assert outcome.inputs == 20
     assert len(outcome.wrong) == 20 - outcome.accepted > 0
     assert "KeyError" in outcome.wrong[0]
@@ -36,15 +38,18 @@ def test_another_exception_and_a_hang_are_wrong(monkeypatch: pytest.MonkeyPatch,
 def test_every_input_is_made_again_by_its_number(tmp_path: Path) -> None:
     """A line of the summary names seed, number and count: those words make the same bytes."""
     for name, parser in PARSERS.items():
-        (tmp_path / name).mkdir()
-        whole = parser.seeds(tmp_path / name)
-        first = [blob for _, blob in sweep.inputs(parser, whole, 40, 3)]
-        assert first == [blob for _, blob in sweep.inputs(parser, whole, 40, 3)]
+        for again in ("first", "second"):
+            (tmp_path / again / name).mkdir(parents=True)
+        first, second = (
+            [blob for _, blob in sweep.inputs(parser, parser.seeds(tmp_path / again / name), 40, 3)]
+            for again in ("first", "second")
+        )
+        assert first == second
         assert len(first) == 40
 
 
-def test_a_long_run_sums_up_its_processes() -> None:
-    text, clean = run(["hash note"], 30, 1, 5.0, 1)
+def test_a_long_run_sums_up_its_processes(tmp_path: Path) -> None:
+    text, clean = run(["hash note"], 30, 1, 5.0, 1, tmp_path)
     assert clean
     assert "| hash note | 30 |" in text
 
