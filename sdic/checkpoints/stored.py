@@ -178,30 +178,30 @@ def read_legacy(data: memoryview, names: Names | None) -> Any:
         value, position = about.load(), about.end
     if not isinstance(value, dict) or value.get("little_endian") is not True:
         raise NotWeightsError("it was not written on a little-endian machine")
-    seen: dict[str, Storage] = {}
+    storages: dict[str, Storage] = {}
 
     def reference(args: Any) -> Storage:
         dtype, key, count = _reference(args)
-        return seen.setdefault(key, _Pending(dtype, count))
+        return storages.setdefault(key, _Pending(dtype, count))
 
     scanned = {name: call if name in _FILLED else lambda args: None for name, call in calls.items()}
     scan = Unpickler(data, scanned, _keep, reference, position)
     scan.load()
     listed = Unpickler(data, {}, _keep, position=scan.end)
     keys, end = listed.load(), listed.end
-    if not isinstance(keys, list) or any(type(key) is not str or key not in seen for key in keys):
+    if not isinstance(keys, list) or any(type(key) is not str or key not in storages for key in keys):
         raise DamagedError("the names of its storages do not fit")
     for key in keys:
-        storage, count = seen[key], int.from_bytes(data[end : end + 8], "little")
+        storage, count = storages[key], int.from_bytes(data[end : end + 8], "little")
         size = count * storage.dtype.itemsize
         if len(storage) != count or end + 8 + size > len(data):
             raise DamagedError(f"the numbers of storage {key} are cut off, or are not as many as it says")
-        seen[key] = Storage(storage.dtype, memoryview(bytearray(data[end + 8 : end + 8 + size])))  # aligned
+        storages[key] = Storage(storage.dtype, memoryview(bytearray(data[end + 8 : end + 8 + size])))  # aligned
         end += 8 + size
-    missing = sum(isinstance(storage, _Pending) for storage in seen.values())
+    missing = sum(isinstance(storage, _Pending) for storage in storages.values())
     if missing:
         raise DamagedError(f"{missing} storages have no numbers")
-    return Unpickler(data, calls, build, lambda args: seen[_reference(args)[1]], position).load()
+    return Unpickler(data, calls, build, lambda args: storages[_reference(args)[1]], position).load()
 
 
 _FILLED = {"collections.OrderedDict", "dnnlib.util.EasyDict", "dnnlib.EasyDict", "builtins.set"}

@@ -72,7 +72,7 @@ def test_whole_networks_beside_it_are_passed_over(tmp_path: Path) -> None:
     assert torch.equal(generator_of(path).latent_avg, original.mapping.w_avg)
 
 
-def test_a_clamp_that_cuts_is_told(tmp_path: Path) -> None:
+def test_a_clamp_that_cuts_is_reported(tmp_path: Path) -> None:
     path = stored(tmp_path, ada_pickle(made(clamp=0.5)))
     with pytest.warns(UserWarning, match=r"not cut at 0\.5"):
         read_bundle(path)
