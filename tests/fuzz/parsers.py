@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdic.errors import CheckpointError, ConfigError
+from sdic.errors import CheckpointError, ConfigError, ImageError
 from tests.fuzz import seeds
 from tests.fuzz.mutate import mutations
 from tests.fuzz.structure import damaged
@@ -73,7 +73,33 @@ def read_hash_note(path: Path) -> object:
     return known_sha256(WeightFile(path.stem, "", ""), path.with_suffix(""))
 
 
+def read_photo(path: Path) -> object:
+    """Pictures. May raise: ImageError."""
+    from sdic.utils.images import read_picture
+
+    return read_picture(path, 1_000_000)
+
+
+def read_zip(path: Path) -> None:
+    """Zips of photos, as a training reads them. May raise: ConfigError; ImageError for one of the photos."""
+    from sdic.data.sources import Request, open_source
+
+    source, names, _ = open_source(Request("zip", str(path)))
+    for name in names:
+        source.read(name)
+
+
+def read_names(path: Path) -> object:
+    """Lists of names. May raise: ConfigError."""
+    from sdic.data.folder import choose, read_name_list
+
+    return choose([f"folder/{index:03d}.png" for index in range(40)], read_name_list(path), path.name)
+
+
 PARSERS: dict[str, Parser] = {
+    "picture": Parser(seeds.pictures, read_photo, (ImageError,)),
+    "dataset zip": Parser(seeds.zips, read_zip, (ConfigError, ImageError), damaged, ("deflated.zip",)),
+    "name list": Parser(seeds.name_lists, read_names, (ConfigError,)),
     "foreign weights": Parser(seeds.foreign_weights, read_weights, (CheckpointError,), damaged, ("e4e.pt",)),
     "our weights": Parser(seeds.our_weights, read_weights, (CheckpointError,), damaged),
     "inversion": Parser(seeds.inversions, read_inversion, (CheckpointError,), damaged),

@@ -127,3 +127,31 @@ def hash_notes(folder: Path) -> list[Path]:
     """As `remember_sha256` writes it."""
     (folder / "weights.pt.sha256").write_text(f"{'0a' * 32}  weights.pt\n")
     return sorted(folder.iterdir())
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Every format and mode."""
+    from tests.fuzz import samples
+
+    for name, content in samples.pictures().items():
+        (folder / name).write_bytes(content)
+    return sorted(folder.iterdir())
+
+
+def zips(folder: Path) -> list[Path]:
+    """Photos beside other files, stored and compressed."""
+    import zipfile
+
+    from tests.fuzz.test_fuzz_zips import made
+
+    for name, how in (("stored.zip", zipfile.ZIP_STORED), ("deflated.zip", zipfile.ZIP_DEFLATED)):
+        (folder / name).write_bytes(made(how))
+    return sorted(folder.iterdir())
+
+
+def name_lists(folder: Path) -> list[Path]:
+    """A list of names in both encodings."""
+    text = "# chosen\n" + "\n".join(f"folder/{index:03d}.png" for index in range(20)) + "\n030\n"
+    for encoding in ("utf-8", "utf-8-sig"):
+        (folder / f"{encoding}.txt").write_bytes(text.encode(encoding))
+    return sorted(folder.iterdir())
