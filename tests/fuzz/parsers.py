@@ -48,7 +48,8 @@ def read_direction(path: Path) -> object:
     """Direction files; the first component where there are several. May raise: CheckpointError, ConfigError."""
     from sdic.editing.directions import read_direction
 
-    return read_direction(path, component=0, width=16)
+    several = path.suffix != ".safetensors"  # our own files hold one direction, and a component is refused there
+    return read_direction(path, component=0 if several else None, width=16)
 
 
 def read_config(path: Path) -> object:
