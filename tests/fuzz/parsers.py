@@ -47,9 +47,12 @@ def read_inversion(path: Path) -> object:
 def read_direction(path: Path) -> object:
     """Direction files; the first component where there are several. May raise: CheckpointError, ConfigError."""
     from sdic.editing.directions import read_direction
+    from sdic.errors import ConfigError
 
-    several = path.suffix != ".safetensors"  # our own files hold one direction, and a component is refused there
-    return read_direction(path, component=0 if several else None, width=16)
+    try:
+        return read_direction(path, width=16)
+    except ConfigError:  # several components, and none was chosen
+        return read_direction(path, component=0, width=16)
 
 
 def read_config(path: Path) -> object:
