@@ -1,4 +1,4 @@
-"""Train from a clone, and what torchrun starts: `torchrun --nproc-per-node 2 scripts/train.py --config ...`."""
+"""Train from a clone, and what torchrun starts: `torchrun --nproc-per-node 2 scripts/train.py sdic --config ...`."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from sdic.errors import SdicError
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="train.py")
-    add_arguments(parser)
+    add_arguments(parser, sys.argv[1:])
     try:
         sys.exit(run(parser.parse_intermixed_args()))
     except SdicError as error:

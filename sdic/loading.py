@@ -82,19 +82,19 @@ def _from_file(path: Path, options: dict[str, Any]) -> Inverter:
     bundle = read_bundle(path)
     if "frozen" in bundle.source and "generator" not in bundle.networks:  # what a training run exports
         bundle = _with_frozen(bundle, path)
-    able = [name for name, (kind, _) in METHODS.items() if set(kind.roles) <= set(bundle.networks)]
+    able = [name for name, (kind, _) in METHODS.items() if set(kind.networks) <= set(bundle.networks)]
     if not able:
         raise CheckpointError(
             f"{path}: holds {', '.join(sorted(bundle.networks))}, which no method can invert with; "
-            + "; ".join(f"{name} needs {', '.join(kind.roles)}" for name, (kind, _) in METHODS.items())
+            + "; ".join(f"{name} needs {', '.join(kind.networks)}" for name, (kind, _) in METHODS.items())
         )
-    method = max(able, key=lambda name: len(METHODS[name][0].roles))
+    method = max(able, key=lambda name: len(METHODS[name][0].networks))
     return _assembled(method, bundle, path.stem, {}, options)
 
 
 def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any], options: dict[str, Any]) -> Inverter:
     """The inverter of a bundle. DICN compensates the layer that its file says, or `defaults`; `options` go first."""
-    if "layer" in bundle.source and "dicn" in METHODS[method][0].roles:
+    if "layer" in bundle.source and "dicn" in METHODS[method][0].networks:
         defaults = {**defaults, "layer": int(bundle.source["layer"])}
     inverter = build_inverter(method, bundle, geometry_of(bundle), **{**defaults, **options})
     inverter.name = name

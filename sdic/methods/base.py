@@ -6,17 +6,18 @@ Shapes: B batch, H and W size of the method's input, R output size, L latent row
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sdic.errors import ConfigError, SdicError
-from sdic.networks.stylegan2 import Generator, Noise
+from sdic.networks.stylegan2 import Generator, Noise, Synthesis
 from sdic.types import Direction, GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint
 
@@ -29,14 +30,23 @@ class Inverter(ABC, nn.Module):
     """Frozen networks and the procedure that inverts with them.
 
     A subclass implements `_invert`; methods with a generator feature get editing from here, others may override
-    `_edited_feature`. Everything runs without gradients; on a CPU images go through one by one, which is as fast as a
-    batch there, keeps memory flat, and makes a batch of N equal N singles.
+    `_edited_feature`. `invert` and `edit` run without gradients; on a CPU images go through one by one, which is as
+    fast as a batch there, keeps memory flat, and makes a batch of N equal N singles.
+
+    `_invert` is the training's forward pass too: what the frozen networks make of a photo comes from `frozen_pass`,
+    without a graph, and the rest is differentiable towards the networks of `trains`.
     """
 
     method: ClassVar[str]
     """Name in the registry."""
-    roles: ClassVar[tuple[str, ...]]
-    """The networks it needs from weight files, by role."""
+    networks: ClassVar[dict[str, str]]
+    """The networks it needs from weight files: role -> kind."""
+    trains: ClassVar[tuple[str, ...]] = ()
+    """The roles that `sdic train` trains; all others stay frozen. Empty: there is nothing to train."""
+    stored: ClassVar[tuple[str, ...]] = ()
+    """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
+    Settings: ClassVar[type]
+    """What a training says about the networks of `trains`, a dataclass."""
 
     def __init__(self, generator: Generator, geometry: Geometry):
         super().__init__()
@@ -48,6 +58,7 @@ class Inverter(ABC, nn.Module):
         self.geometry = geometry
         self.precision: Precision = "fp32"
         self.noise: Noise = "fixed"
+        self.recompute = False  # in training: keep the generator's states between resolutions only
         self.name = self.method
         self.domain: str | None = None  # as the model's card or its files say; None where they do not
         self._fingerprint: str | None = None
@@ -134,8 +145,53 @@ class Inverter(ABC, nn.Module):
     # What methods implement ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _invert(self, photo: Tensor) -> Inversion:
-        """Photo [B, 3, H, W] in [-1, 1] at the method's input size -> Inversion."""
+    def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
+        """Photo [B, 3, H, W] in [-1, 1] at the method's input size -> Inversion.
+
+        frozen: what `frozen_pass` gives for these photos, if somebody has it already.
+        """
+
+    @torch.no_grad()
+    def frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """What the frozen networks make of photos [B, 3, H, W]: tensors by name, batch first, in the photos' type,
+        without a graph. known: those that need not be computed.
+
+        On a CPU photos go through one by one: as fast as a batch there, and the same numbers whatever the batch.
+        """
+        parts, size = [], 1 if photo.device.type == "cpu" else len(photo)
+        for first in range(0, len(photo), size):
+            part = slice(first, first + size)
+            parts.append(self._frozen_pass(photo[part], {name: value[part] for name, value in (known or {}).items()}))
+        if len(parts) == 1:
+            return {name: value.to(photo) for name, value in parts[0].items()}
+        return {name: torch.cat([part[name] for part in parts]).to(photo) for name in parts[0]}
+
+    def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`frozen_pass` of one portion; methods that have nothing frozen before what trains leave it at this."""
+        return {}
+
+    @classmethod
+    def trainable(
+        cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
+    ) -> dict[str, nn.Module]:
+        """The networks of `trains` as `settings` describe them: new ones, or those that a file to start from `held`.
+
+        ConfigError where settings, generator and file do not fit.
+        """
+        raise NotImplementedError(f"{cls.__name__} trains nothing")
+
+    @classmethod
+    def options_of(cls, settings: Any) -> dict[str, Any]:
+        """The constructor's options that follow from a training's settings."""
+        return {}
+
+    def header(self) -> dict[str, str]:
+        """What the header of a file with trained networks says, beside who they are: the options, as text."""
+        return {}
+
+    def stages(self, inversion: Inversion) -> list[Tensor]:
+        """Pictures [B, 3, H, W] in [-1, 1] between a photo and its inversion, to look at while training."""
+        return []
 
     def _edit(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
         """Render the code w' + shift, shift [B, L, D], with the feature moved along: [B, 3, R, R]."""
@@ -156,6 +212,9 @@ class Inverter(ABC, nn.Module):
         """G resumed at `layer` from a feature, every row and the RGB below it taken from `latent`: [B, 3, R, R]."""
         synthesis = self.generator.synthesis
         state = GeneratorState(layer, feature, synthesis.rgb_below(layer, latent, noise=self.noise))
+        last = synthesis.config.layers - 1
+        while self.recompute and torch.is_grad_enabled() and state.layer < last:
+            state = _recomputed(synthesis, min(state.layer + 2, last), latent, state, self.noise)
         return synthesis(latent, state, noise=self.noise)
 
     # Housekeeping ----------------------------------------------------------------------------------------------------
@@ -185,6 +244,17 @@ class Inverter(ABC, nn.Module):
 
     def _portions(self, photo: Tensor) -> Sequence[Tensor]:
         return photo.split(1) if self.device.type == "cpu" else [photo]
+
+
+def _recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: GeneratorState, noise: Noise) -> GeneratorState:
+    """The state after layer `stop`, computed once more in the backward pass instead of kept for it."""
+
+    def run(latent: Tensor, feature: Tensor, rgb: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        after = synthesis.until(stop, latent, GeneratorState(state.layer, feature, rgb), noise)
+        return after.feature, after.rgb
+
+    feature, rgb = checkpoint(run, latent, state.feature, state.rgb, use_reentrant=False)
+    return GeneratorState(stop, feature, rgb)
 
 
 def _paired(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from sdic.methods.base import Inverter
@@ -14,13 +16,13 @@ class E4EInverter(Inverter):
     """w = e4e(photo); the picture is G(w); an edit is G(w + shift)."""
 
     method = "e4e"
-    roles = ("generator", "encoder")
+    networks = {"generator": "generator", "encoder": "encoder"}  # noqa: RUF012
 
     def __init__(self, generator: Generator, encoder: E4E, geometry: Geometry):
         super().__init__(generator, geometry)
         self.encoder = encoder
 
-    def _invert(self, photo: Tensor) -> Inversion:
+    def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
         latent = self.encoder(photo)
         image = self.generator.synthesis(latent, noise=self.noise)
         return Inversion(image=image, latent=latent, base_latent=latent)

@@ -35,6 +35,6 @@ def build_inverter(method: str, bundle: Bundle, geometry: Geometry, **options: A
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
     kind, builder = METHODS[method]
-    networks = {role: bundle.need(role, f"method {method!r}") for role in kind.roles}
+    networks = {role: bundle.need(role, f"method {method!r}") for role in kind.networks}
     inverter = builder(networks, geometry, options)
     return inverter.requires_grad_(False).eval()  # type: ignore[return-value]

@@ -5,18 +5,42 @@ Shapes: B batch, H and W input size, L latent rows, D style width, C/h/w the com
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdic.errors import ConfigError
 from sdic.methods.base import Inverter, Rule
 from sdic.networks.compensator import Compensator
+from sdic.networks.dicn import DICN, DICNConfig
+from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.e4e import E4E
 from sdic.networks.stylegan2 import Generator, Noise, Synthesis, shrink
+from sdic.settings import require, setting
 from sdic.types import Geometry, Inversion
 
 Paradigm = Literal["compensate-edit", "edit-compensate"]
+
+
+@dataclass
+class SDICSettings:
+    """What a training says about DIPN and DICN."""
+
+    preset: Literal["released", "paper"] = setting("paper", "which text DIPN and DICN follow")
+    layer: int = setting(7, "the compensated layer k of the generator")
+    map: Literal["predicted", "difference", "refined"] = setting(
+        "predicted",
+        "the discrepancy map: predicted by DIPN as in the paper; difference (of photo and first reconstruction) or "
+        "refined (by DIPN) where there are minutes, not days; a refined run may start from a difference one",
+    )
+    spatial_contextual: bool = setting(True, "DIPN's spatial-contextual branch (Table 2, Figure 4a)")
+    attention: bool = setting(True, "DIPN fuses its guides by attention (Table 2)")
+    fusion: Literal["attention", "affine"] = setting("attention", "how DICN fuses map and feature (Figure 4b)")
+
+    def __post_init__(self) -> None:
+        require(self.layer >= 1, f"model.layer must be 1 or more, got {self.layer}")
 
 
 class SDICInverter(Inverter):
@@ -27,7 +51,10 @@ class SDICInverter(Inverter):
     """
 
     method = "sdic"
-    roles = ("generator", "encoder", "dipn", "dicn")
+    networks = {"generator": "generator", "encoder": "encoder", "dipn": "dipn", "dicn": "dicn"}  # noqa: RUF012
+    trains = ("dipn", "dicn")
+    stored = ("latent", "initial")
+    Settings = SDICSettings
 
     def __init__(
         self,
@@ -50,9 +77,22 @@ class SDICInverter(Inverter):
         self.layer = layer
         self.paradigm = paradigm
 
-    def _invert(self, photo: Tensor) -> Inversion:
-        latent = self.encoder(photo)
-        base, initial = first_reconstruction(self.generator.synthesis, latent, self.layer, self.geometry, self.noise)
+    def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """latent: e4e's code w [B, L, D]. feature: G_k(w) [B, C, h, h]. initial: R_o [B, 3, H, W], clamped."""
+        synthesis = self.generator.synthesis
+        latent = known["latent"] if "latent" in known else self.encoder(photo).to(photo)
+        if "initial" in known:
+            feature, initial = synthesis.until(self.layer, latent, noise=self.noise).feature, known["initial"]
+        else:
+            feature, initial = first_reconstruction(synthesis, latent, self.layer, self.geometry, self.noise)
+        return {"latent": latent, "feature": feature, "initial": initial}
+
+    def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
+        """In training w' and F' carry a gradient, and above layer k the generator's activations and styles. Below it
+        only the RGB branch does, a picture rendered from w'. Layer k's own convolution is not run: F' is its output.
+        """
+        first = self.frozen_pass(photo) if frozen is None else frozen
+        latent, base, initial = first["latent"], first["feature"], first["initial"]
         enhanced = self.compensator(photo, initial, latent, base)
         return Inversion(
             image=self.render(enhanced.latent, enhanced.feature, self.layer),
@@ -64,6 +104,59 @@ class SDICInverter(Inverter):
             discrepancy=enhanced.discrepancy,
             layer=self.layer,
         )
+
+    @classmethod
+    def trainable(
+        cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
+    ) -> dict[str, nn.Module]:
+        """DIPN and DICN. A DICN that was trained with the plain difference may get a new DIPN that refines it."""
+        sizes = generator.config
+        if settings.layer >= sizes.layers:
+            raise ConfigError(f"model.layer={settings.layer}: the generator has layers 0 .. {sizes.layers - 1}")
+        dipn = DIPNConfig(settings.preset, settings.spatial_contextual, settings.attention, settings.map)
+        dicn = DICNConfig(
+            sizes.latent_rows,
+            sizes.style_dim,
+            feature_channels=sizes.layer_channels(settings.layer),
+            feature_size=sizes.layer_resolution(settings.layer),
+            map_size=max(geometry.input_size),
+            preset=settings.preset,
+            fusion=settings.fusion,
+        )
+        if held is None:
+            started: Any = DICN(dicn)
+            return {"dipn": DIPN(dipn), "dicn": started}
+        first, started = held["dipn"], held["dicn"]
+        if (first.config.map, settings.map) == ("difference", "refined"):  # type: ignore[union-attr]
+            first = DIPN(dipn)
+        wrong = [
+            f"model.{name} is {getattr(asked, name)} and the file has {getattr(found, name)}"
+            for asked, found, names in (
+                (dipn, first.config, ("map", "preset", "spatial_contextual", "attention")),
+                (dicn, started.config, ("fusion", "feature_channels", "latent_rows", "style_dim")),
+            )
+            for name in names
+            if getattr(asked, name) != getattr(found, name)
+        ]
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+        return {"dipn": first, "dicn": started}
+
+    @classmethod
+    def options_of(cls, settings: Any) -> dict[str, Any]:
+        """The compensated layer."""
+        return {"layer": settings.layer}
+
+    def header(self) -> dict[str, str]:
+        """The compensated layer."""
+        return {"layer": str(self.layer)}
+
+    def stages(self, inversion: Inversion) -> list[Tensor]:
+        """First reconstruction and discrepancy map (grey is no discrepancy)."""
+        assert inversion.initial_image is not None
+        assert inversion.discrepancy is not None
+        spread = inversion.discrepancy.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
+        return [inversion.initial_image, inversion.discrepancy / spread]
 
     def _edit(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
         if self.paradigm == "compensate-edit":

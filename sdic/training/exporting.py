@@ -1,4 +1,4 @@
-"""Results as files: half precision where nothing that is looked at changes, no trace of a machine, picture grids."""
+"""Results as files: half precision where nothing that is looked at changes, no trace of a machine."""
 
 from __future__ import annotations
 
@@ -49,10 +49,3 @@ def portable(text: str) -> str:
         return path.relative_to(zoo.REPOSITORY).as_posix() if path.is_relative_to(zoo.REPOSITORY) else path.name
 
     return ABSOLUTE.sub(short, text)
-
-
-def grid(pictures: Tensor, columns: int) -> Tensor:
-    """Pictures [N, 3, H, W] as one [3, rows * H, columns * W]; what does not fill a row is left out."""
-    rows = len(pictures) // columns
-    cut = pictures[: rows * columns].unflatten(0, (rows, columns))
-    return cut.permute(2, 0, 3, 1, 4).reshape(3, rows * pictures.shape[2], columns * pictures.shape[3])

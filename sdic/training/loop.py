@@ -1,0 +1,343 @@
+"""The one loop that trains everything: `Trainer.run` is the table of contents, `Trainer.step` is one step.
+
+A task says what is trained (`task.Task`); here is what every training needs: processes, accumulation, half precision,
+clipping, steps that are not finite, averages of weights, falling rates, the clock, records, and states from which a run
+that was stopped anywhere goes on as if it had not been. Randomness depends on (seed, process, phase, step) alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdic.checkpoints import write_native
+from sdic.config import to_yaml
+from sdic.data.sampler import derive_seed
+from sdic.errors import ConfigError, SdicError
+from sdic.training import batchnorm, state
+from sdic.training.config import TrainingConfig
+from sdic.training.distributed import World, join
+from sdic.training.optim import WeightAverage, learning_rate
+from sdic.training.report import describe
+from sdic.training.runlog import RunLog
+from sdic.training.stop import Stop
+from sdic.training.task import Entry, Phase, StoppedError, Task
+from sdic.utils.files import remove_temporaries, write_atomic
+from sdic.utils.images import write_png
+
+SKIPS_IN_A_ROW = 10  # so many steps that are not finite one after the other are no accident
+
+
+class Trainer:
+    """A run of a task."""
+
+    def __init__(self, task: Task):
+        self.task, self.world = task, task.world
+        self.config: TrainingConfig = task.config
+        optim, size = self.config.optim, self.world.size
+        if optim.batch % (size * optim.accumulate):
+            raise ConfigError(
+                f"optim.batch={optim.batch} cannot be split over {size} processes x optim.accumulate={optim.accumulate}"
+            )
+        self.folder = Path(self.config.run.dir)
+        self.checkpoints = self.folder / "checkpoints"
+        self.progress = state.Progress()
+        self.stop = Stop(self.config.run.minutes)
+
+    def run(self) -> int:
+        """Train to the end, from the newest state in the run folder if there is one.
+
+        Returns the exit code: 0 when finished or after SIGTERM, 3 after `run.minutes`, 130 after Ctrl-C.
+        """
+        self.log = RunLog(self.folder, self.world.leads, self.config.run.tensorboard)
+        self.task.say = self.log.say
+        try:
+            with self.stop.on_signals():
+                self.task.prepare(lambda: self.stop.wish != 0)
+                self._begin()
+                batches = self.task.batches(self.progress.images)
+                while self.done < 1 and not self.stop.agreed:
+                    self.step(batches)
+                    self._after_step()
+                return self._end()
+        except StoppedError as stopped:
+            self.log.say(f"stopped: {stopped}; the same command goes on from here")
+            return self.stop.exit_code
+        finally:
+            self.log.close()
+
+    def step(self, batches: Iterator[Any]) -> None:
+        """One batch: every phase whose turn it is, then the averages."""
+        task, progress, optim = self.task, self.progress, self.config.optim
+        began = time.monotonic()
+        self.log.begin_step()
+        parts = [next(batches) for _ in range(optim.accumulate)]
+        values: dict[str, float] = {}
+        for phase in task.phases:
+            if progress.steps % phase.every == 0 and progress.images >= phase.start:
+                values |= self.optimise(phase, parts)
+        progress.steps += 1
+        progress.images += optim.batch
+        for role, average in task.averages.items():
+            # Half of an average's weight lies on the last `ema_images`, or on the last twentieth of a young run.
+            half = min(optim.ema_images, 0.05 * progress.images)
+            average.decay = 0.5 ** (optim.batch / half)
+            average.update(task.networks[role])
+        task.after_step()
+        if self.config.run.fit_minutes:
+            progress.seconds += self.world.mean(torch.tensor(time.monotonic() - began, device=task.device)).item()
+        self.log.end_step(next(iter(values.values()), math.nan), optim.batch)
+
+    def optimise(self, phase: Phase, parts: list[Any]) -> dict[str, float]:
+        """One optimiser step: the phase's loss on every micro-batch; its gradient averaged over processes and checked.
+
+        Returns the means of its terms over the whole batch.
+        """
+        task, config, scaler = self.task, self.config, self.scalers[phase.name]
+        for role, network in task.networks.items():
+            batchnorm.set_training(network, config.optim.batchnorm)
+            if len(task.phases) > 1:
+                network.requires_grad_(role in phase.networks)
+        parameters = [p for role in phase.networks for p in task.networks[role].parameters()]
+        buffers = [b for network in task.networks.values() for b in network.buffers()]
+        before = [buffer.clone() for buffer in buffers] if config.run.on_nan == "skip" else []
+        self._seed(phase.name)
+        sums: dict[str, Tensor] = {}
+        for part in parts:
+            terms = task.loss(phase.name, part)
+            scaler.scale(terms["loss"] / len(parts)).backward()
+            for name, value in terms.items():
+                share = value.detach() / len(parts)
+                sums[name] = sums[name] + share if name in sums else share
+        self.world.average_gradients(parameters)
+        self._set_rates(phase)
+        scaler.unscale_(phase.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, config.optim.clip or math.inf)
+        values = self._agree({**sums, "grad_norm": norm})
+        # In fp16 an infinite gradient of a finite loss is the scale's fault: the scaler leaves it out and lowers it.
+        overflow = config.precision == "fp16" and math.isfinite(values["loss"])
+        if overflow or all(map(math.isfinite, values.values())):
+            scaler.step(phase.optimizer)
+            self.progress.skipped = 0
+            if math.isfinite(values["grad_norm"]):
+                self._count(phase.name, values)
+        else:
+            self._not_finite(phase, values, parts, bool(torch.isfinite(sums["loss"])))
+            for buffer, old in zip(buffers, before, strict=True):
+                buffer.copy_(old)  # running statistics have had the bad batch
+        scaler.update()
+        phase.optimizer.zero_grad(set_to_none=True)
+        return values
+
+    # One step's parts -------------------------------------------------------------------------------------------------
+
+    def _seed(self, what: str) -> None:
+        """What follows draws what an uninterrupted run draws: each process its own, `task.draw` the same on all."""
+        seed, step = self.config.run.seed, self.progress.steps
+        torch.manual_seed(derive_seed(seed, "step", self.world.rank, step, what))
+        self.task.draw.manual_seed(derive_seed(seed, "draw", step, what))
+
+    def _set_rates(self, phase: Phase) -> None:
+        if self.config.optim.name != "ranger21":  # which has a schedule of its own
+            for group, rate in zip(phase.optimizer.param_groups, self.rates[id(phase.optimizer)], strict=True):
+                group["lr"] = learning_rate(self.config.optim, min(self.done, 1.0), 1.0, rate)
+
+    def _agree(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """The means over processes as numbers, and at the same time whether any process was asked to stop."""
+        wish = torch.tensor(float(self.stop.wish != 0), device=self.task.device)
+        *means, wished = self.world.mean(torch.stack([*(value.float() for value in values.values()), wish])).tolist()
+        if wished > 0:
+            self.stop.agree()
+        return dict(zip(values, means, strict=True))
+
+    def _count(self, phase: str, values: dict[str, float]) -> None:
+        """Add a phase's terms to the next line of metrics.jsonl."""
+        progress, several = self.progress, len(self.task.phases) > 1
+        for name, value in values.items():
+            key = f"{phase}_{name}" if several and name in ("loss", "grad_norm") else name
+            progress.sums[key] = progress.sums.get(key, 0.0) + value
+            progress.counts[key] = progress.counts.get(key, 0) + 1
+
+    def _not_finite(self, phase: Phase, values: dict[str, float], parts: list[Any], mine_is_finite: bool) -> None:
+        names = [name for part in parts for name in self.task.names(part)]
+        bad = [name for part in self.world.gather([] if mine_is_finite else names) for name in part]
+        if not bad:  # the loss was finite everywhere, a gradient was not: any of them may be to blame
+            bad = [name for part in self.world.gather(names) for name in part]
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        where = f"{self.progress.images} images" + (f", {phase.name}" if len(self.task.phases) > 1 else "")
+        what = f"the step after {where} is not finite ({terms}); pictures: {', '.join(bad)}"
+        self.progress.skipped += 1
+        if self.config.run.on_nan == "stop":
+            raise SdicError(f"{what}. The last checkpoint is kept; run.on_nan=skip leaves such steps out")
+        if self.progress.skipped >= SKIPS_IN_A_ROW:
+            raise SdicError(f"{what}. This was the {SKIPS_IN_A_ROW}th step in a row; run.on_nan=skip gives up")
+        self.log.say(f"{what}. Left out")
+
+    @property
+    def done(self) -> float:
+        """How much of the run is done, 0 to 1, by images or by the clock."""
+        run = self.config.run
+        by_clock = self.progress.seconds / (60 * run.fit_minutes) if run.fit_minutes else 0.0
+        return max(self.progress.images / run.images, by_clock)
+
+    # What happens between steps ---------------------------------------------------------------------------------------
+
+    def _after_step(self) -> None:
+        run, progress = self.config.run, self.progress
+        last = self.done >= 1
+
+        def due(every: int) -> bool:
+            before = progress.images - self.config.optim.batch
+            return every > 0 and (progress.images // every > before // every or last)
+
+        if due(run.log_every) and progress.counts:
+            means = {name: total / progress.counts[name] for name, total in progress.sums.items()}
+            self.log.record(progress.images, run.images, "train", means)
+            progress.sums, progress.counts = {}, {}
+        if due(self.config.validation.every) or last:
+            self._validate()
+        if due(run.pictures_every):
+            self._draw(self.folder / "pictures" / f"{progress.images:08d}.png")
+        if due(run.save_every) and not last:
+            self.save()
+
+    def _validate(self) -> None:
+        self._share_buffers()
+        with torch.random.fork_rng():
+            self._seed("validation")
+            values = self.world.gather(self.task.evaluate())[0]
+        progress, (name, better) = self.progress, self.task.best()
+        progress.measured = values
+        if not values:
+            return
+        self.log.record(progress.images, self.config.run.images, "validation", values)
+        value = values.get(name, math.nan)
+        if improves(value, progress.best, better):
+            progress.best = value
+            self._write_weights(self.checkpoints / "best.safetensors")
+
+    def _draw(self, path: Path) -> None:
+        self._share_buffers()
+        if self.world.leads and self.config.run.pictures:
+            with torch.no_grad(), torch.random.fork_rng():
+                self._seed("pictures")
+                picture = self.task.picture()
+            if picture is not None:
+                write_png(path, picture.float().nan_to_num().clamp(-1, 1).cpu())
+                self.log.picture(self.progress.images, path, "pictures")
+        self.world.wait()
+
+    def _share_buffers(self) -> None:
+        """The first process's running statistics are the ones that count."""
+        for network in (*self.task.networks.values(), *(a.network for a in self.task.averages.values())):
+            self.world.share_buffers(network)
+
+    # The state --------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the state and the weights, and delete what is no longer kept."""
+        self._share_buffers()
+        if self.world.leads:
+            images = self.progress.images
+            self._write_weights(self.checkpoints / f"weights-{images:08d}.safetensors")
+            state.write_state(
+                self.checkpoints, images, state.collect(self.task, self.scalers, self.progress, self.hashes)
+            )
+            state.prune(self.checkpoints, self.config.run.keep_last)
+        self.world.wait()
+
+    def _write_weights(self, path: Path) -> None:
+        if self.world.leads:
+            about = {"name": self.folder.name, "images": str(self.progress.images)}
+            write_native(path, self.task.exported(), {**about, **self.task.header()})
+
+    # Beginning and end ------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Set up what changes, load the newest state into it, and write the config down."""
+        config, task, world = self.config, self.task, self.world
+        if any(world.gather(self.stop.wish)):
+            self.stop.agree()
+        self.hashes = task.hashes()
+        self.scalers = {
+            phase.name: torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
+            for phase in task.phases
+        }
+        self.rates = {id(p.optimizer): [group["lr"] for group in p.optimizer.param_groups] for p in task.phases}
+        averaged = task.averaged if config.optim.ema_images else ()
+        task.averages = {role: WeightAverage(task.networks[role]) for role in averaged}
+        saved = state.read_state(self.checkpoints, self.log.say)
+        total = f"{config.run.images} images in steps of {config.optim.batch} on {world.size} x {world.device.type}"
+        if saved is None:
+            self.log.say(f"{self.folder}: {total}")
+        else:
+            self.progress = state.restore(saved, task, self.scalers, self.hashes, str(self.checkpoints))
+            self.log.say(f"resuming {self.folder} at {self.progress.images} of {total}")
+        world.wait()
+        if world.leads:
+            remove_temporaries(self.folder)
+            write_atomic(self.folder / "config.yaml", to_yaml(config))
+        self.log.start(self.progress.images, config.run.images)
+
+    def _end(self) -> int:
+        config, images = self.config, self.progress.images
+        states = state.list_states(self.checkpoints)
+        if images and not (states and state.images_of(states[-1]) == images):
+            self.save()
+        if self.done < 1:
+            self.log.say(
+                f"stopped at {images} of {config.run.images} images, saved; the same command goes on from here"
+            )
+            return self.stop.exit_code
+        self._write_result(self.folder / "result")
+        return 0
+
+    def _write_result(self, folder: Path) -> None:
+        """What a finished run is for: exported networks, settings, what was measured, a picture."""
+        images = self.progress.images
+        note = folder / "metrics.json"
+        there = self.world.gather(note.is_file() and json.loads(note.read_text()).get("images") == images)[0]
+        if there:
+            return
+        self._draw(folder / "samples.png")
+        if self.world.leads:
+            files = self.task.export(folder)
+            write_atomic(folder / "config.yaml", to_yaml(self.config))
+            write_atomic(note, json.dumps({"images": images, **self.progress.measured}, indent=2) + "\n")
+            self.log.say("done: " + ", ".join(f"{path} {path.stat().st_size / 2**20:.2f} MiB" for path in files))
+        self.world.wait()
+
+
+def improves(value: float, best: float | None, better: str) -> bool:
+    """Whether a validation's value is better than the best one so far (None: there is none).
+
+    better: "lower" or "higher". A value that is not finite is worse than any number, and than none.
+    """
+    if not math.isfinite(value):
+        return False
+    if best is None or not math.isfinite(best):
+        return True
+    return value < best if better == "lower" else value > best
+
+
+def train(entry: Entry, config: TrainingConfig, dry_run: bool = False) -> int:
+    """Run a config in this process (one of several under torchrun). Returns the exit code of `Trainer.run`."""
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    world: World = join(config.device)
+    try:
+        trainer = Trainer(entry.build(config, world))
+        if not dry_run:
+            return trainer.run()
+        if world.leads:
+            print(describe(trainer.task))
+        return 0
+    finally:
+        world.close()
