@@ -221,24 +221,39 @@ class EncoderModelConfig:
 
 
 @dataclass
+class EncoderOptimConfig(OptimConfig):
+    """e4e's: Ranger (RAdam, Lookahead, gradient centralization) at a constant rate, or Adam; `eps` is in both."""
+
+    lr: float = 1e-4
+    beta1: float = 0.95
+    beta2: float = 0.999
+    final_lr: float = 1.0
+    name: Literal["ranger", "adam"] = "ranger"
+    eps: float = 1e-5
+
+
+@dataclass
 class EncoderConfig:
-    """e4e. generator: file. attributes, identity: files of the loss networks; empty: without that term.
+    """e4e. The defaults are its paper's but for `code` and `generated`, which are ours (docs/pretraining.md).
+
+    generator: file. attributes, identity: files of the loss networks; empty: without that term.
     l2, perceptual, id: weights on real pictures and generated ones. code: weight of the squared error to the known code
     of generated pictures, which are `generated` of every batch. deltas: weight of the offsets' norm. critic: weight of
-    the latent discriminator; critic_lr, critic_r1, critic_r1_every: of its own training; pool: codes it remembers.
+    the latent discriminator; critic_lr, critic_r1, critic_r1_every: of its own training; pool: codes of either kind
+    that it remembers.
     progressive_from, progressive_every: step at which row 1 gets its offset, and steps until each further row does.
     """
 
-    run: RunConfig = field(default_factory=RunConfig)
+    run: RunConfig = field(default_factory=lambda: RunConfig(steps=200_000, batch=8))
     data: DataConfig = field(default_factory=DataConfig)
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(1e-3, 0.9, 0.99, 0.05))
+    optim: EncoderOptimConfig = field(default_factory=EncoderOptimConfig)
     model: EncoderModelConfig = field(default_factory=EncoderModelConfig)
     generator: str = "pretrained/portraits/generator.safetensors"
     attributes: str = ""
     identity: str = ""
     l2: float = 1.0
     perceptual: float = 0.8
-    id: float = 0.2
+    id: float = 0.1
     code: float = 0.2
     generated: float = 0.5
     deltas: float = 2e-4
@@ -247,13 +262,14 @@ class EncoderConfig:
     critic_r1: float = 10.0
     critic_r1_every: int = 16
     pool: int = 50
-    progressive_from: int = 2000
-    progressive_every: int = 200
+    progressive_from: int = 20_000
+    progressive_every: int = 2000
     evaluate: int = 500
 
     def __post_init__(self) -> None:
         _require(0 <= self.generated <= 1, f"generated is a share of the batch, got {self.generated}")
         _require(self.critic_r1_every >= 1 and self.progressive_every >= 1, "the *_every start at 1")
+        _require(self.pool >= 0, f"pool must be 0 (none) or more, got {self.pool}")
 
 
 @dataclass

@@ -17,15 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.errors import ConfigError
+from sdic.evaluation.codes import OwnCodes
 from sdic.losses.identity import identity_loss, identity_similarity
 from sdic.networks.e4e import E4E, E4EConfig
-from sdic.networks.portrait_nets import LatentCritic
 from sdic.pretraining.bank import Recipe, open_bank
 from sdic.pretraining.config import EncoderConfig
 from sdic.pretraining.exporting import export, grid
-from sdic.pretraining.losses import critic_loss, fooling_loss, r1_penalty
+from sdic.pretraining.latent_critic import CriticTraining
+from sdic.pretraining.losses import fooling_loss
 from sdic.pretraining.networks import need, perceptual_from
 from sdic.pretraining.stage import Stage
+from sdic.training.config import OptimConfig
+from sdic.training.optim import build_optimizer
 
 
 def rows_open(step: int, start: int, every: int, rows: int) -> int:
@@ -70,14 +73,18 @@ class EncoderStage(Stage):
         )
         self.encoder.latent_avg.copy_(generator.latent_avg.cpu().expand_as(self.encoder.latent_avg))
         self.place(self.encoder)
-        self.critic = LatentCritic(sizes.style_dim).to(self.device)
+        self.critic_training = CriticTraining(config, sizes.style_dim, self.device)
+        self.critic = self.critic_training.critic
         self.networks = {"encoder": self.encoder, "critic": self.critic}
         self.average("encoder")
-        critic = torch.optim.Adam(self.critic.parameters(), config.critic_lr)
-        self.optimizers = {"encoder": self.adam(self.encoder.parameters(), config.optim), "critic": critic}
+        optim = config.optim
+        chosen = OptimConfig(optim.name, optim.lr, beta1=optim.beta1, beta2=optim.beta2, eps=optim.eps)
+        encoder = build_optimizer(chosen, self.encoder.parameters(), config.run.steps)
+        self.optimizers = {"encoder": encoder, "critic": self.critic_training.optimizer}
         # The scale of W decides what a distance between codes means; errors are counted in its variance.
         self.variance = self.codes(4096).var(0).mean()
-        self.extra = {"pool": torch.zeros(config.pool, sizes.style_dim, device=self.device)}
+        self.own = OwnCodes.of(self.generator)
+        self.extra = self.critic_training.pools
 
     @torch.no_grad()
     def codes(self, count: int) -> Tensor:
@@ -97,11 +104,13 @@ class EncoderStage(Stage):
         opened = rows_open(step, config.progressive_from, config.progressive_every, rows)
         self.encoder.train()
         with torch.no_grad(), self.autocast():
-            drawn = self.generator.synthesis(w[:, None].expand(-1, rows, -1)).float().clamp(-1, 1)
+            drawn = self.generator.synthesis(w[:, None].expand(-1, rows, -1), noise="random").float().clamp(-1, 1)
         target = torch.cat([picture, drawn])
         with self.autocast():
             code = self.encoder(target, opened).float()
-            output = self.generator.synthesis(code).float()
+            # As e4e does: a code must not explain the noise of one fixed draw.
+            output = self.generator.synthesis(code, noise="random").float()
+        learned = self.update_critic(code.detach()[:, :opened], step) if config.critic > 0 else {}
         terms = self.terms(target, output, code, w, opened)
         weights = {
             "l2": config.l2,
@@ -115,10 +124,7 @@ class EncoderStage(Stage):
         self.optimizers["encoder"].zero_grad(set_to_none=True)
         loss.backward()
         self.optimizers["encoder"].step()
-        result = {"loss": loss, **terms}
-        if config.critic > 0:
-            result |= self.update_critic(code.detach()[:, :opened], step)
-        return result
+        return {"loss": loss, **terms, **learned}
 
     def terms(self, target: Tensor, output: Tensor, code: Tensor, w: Tensor, opened: int) -> dict[str, Tensor]:
         """The unweighted terms. target, output [N + M, 3, R, R]; code [N + M, L, D]; w [M, D] of the last M."""
@@ -138,39 +144,11 @@ class EncoderStage(Stage):
         return terms
 
     def update_critic(self, code: Tensor, step: int) -> dict[str, Tensor]:
-        """One step of the latent discriminator on the encoder's codes [B, opened rows, D], through the pool."""
-        config, optimizer = self.config, self.optimizers["critic"]
-        row = torch.randint(code.shape[1], (len(code),), device=self.device)
-        fake = self._through_pool(code[torch.arange(len(code), device=self.device), row], step * len(code))
-        real = self.codes(len(fake))
-        loss = critic_loss(self.critic(real), self.critic(fake))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if step % config.critic_r1_every == 0:
-            penalty = config.critic_r1 / 2 * config.critic_r1_every * r1_penalty(self.critic, real)
-            optimizer.zero_grad(set_to_none=True)
-            penalty.backward()
-            optimizer.step()
-        return {"critic": loss.detach()}
-
-    def _through_pool(self, fresh: Tensor, seen: int) -> Tensor:
-        """Half of the codes are exchanged for older ones, as e4e's pool does: the discriminator must not forget.
-
-        seen: codes that have come before; the first of them fill the pool.
-        """
-        pool, size = self.extra["pool"], self.config.pool
-        if size == 0:
-            return fresh
-        if seen < size:
-            room = min(size - seen, len(fresh))
-            pool[seen : seen + room] = fresh[:room]
-            return fresh
-        count = min(size, len(fresh) // 2)
-        place = torch.randperm(size, device=fresh.device)[:count]
-        older = pool[place].clone()
-        pool[place] = fresh[:count]
-        return torch.cat([older, fresh[count:]])
+        """One step of the latent discriminator on one row, drawn at random, of each code [B, opened rows, D]."""
+        count = len(code)
+        row = torch.randint(code.shape[1], (count,), device=self.device)
+        fake = code[torch.arange(count, device=self.device), row]
+        return {"critic": self.critic_training.update(self.codes(count), fake, step)}
 
     @torch.no_grad()
     def reconstructions(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,7 +158,8 @@ class EncoderStage(Stage):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """L2, PSNR (dB), perceptual distance and identity on unseen pictures, and the error of known codes."""
+        """L2, PSNR (dB), perceptual distance and identity on unseen pictures, the distance of their codes from W
+        (`OwnCodes.distance`, the mean over rows) and the error of known codes."""
         config, data = self.config, self.config.data
         unseen = self.bank
         if data.source == "portraits":
@@ -190,9 +169,9 @@ class EncoderStage(Stage):
         count = min(len(unseen), config.evaluate)
         for index in torch.arange(count, device=self.device).split(32):
             target = unseen.batch(index)
-            _, output = self.reconstructions(target)
+            code, output = self.reconstructions(target)
             error = (output - target).square().flatten(1).mean(1)
-            found = {"l2": error, "psnr": 10 * torch.log10(4 / error)}
+            found = {"l2": error, "psnr": 10 * torch.log10(4 / error), "from_w": self.own.distance(code).mean(1)}
             if self.perceptual is not None:
                 found["perceptual"] = self.perceptual(target, output)
             if self.embedder is not None:

@@ -221,7 +221,9 @@ def test_a_folder_of_pictures_trains_a_generator(workshop: Any, tmp_path: Path) 
 
 
 def test_the_encoder_learns_known_codes(workshop: Any) -> None:
-    stage = workshop.prepared("encoder", "optim.lr=1e-2", "code=1", "critic=0", "perceptual=0", "id=0")
+    stage = workshop.prepared(
+        "encoder", "optim.name=adam", "optim.lr=1e-2", "code=1", "critic=0", "perceptual=0", "id=0"
+    )
     w, none = stage.codes(8), torch.empty(0, 3, 32, 32)
     losses = [float(stage.update(none, w, 0)["code"].detach()) for _ in range(40)]
     assert losses[-1] < 0.6 * losses[0]

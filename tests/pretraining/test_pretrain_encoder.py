@@ -1,0 +1,55 @@
+"""The encoder's stage beside its paper: order of the steps, noise, optimiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pytorch_optimizer import Ranger
+
+
+def test_pictures_are_drawn_with_fresh_noise(workshop: Any) -> None:
+    """Known pictures and reconstructions both: a code must not explain one fixed draw of the noise."""
+    stage = workshop.prepared("encoder")
+    heard: list[Any] = []
+    inner = stage.generator.synthesis.forward
+
+    def forward(latent: torch.Tensor, start: Any = None, noise: Any = "fixed") -> torch.Tensor:
+        heard.append(noise)
+        return inner(latent, start, noise)
+
+    stage.generator.synthesis.forward = forward
+    stage.step(0)
+    assert heard == ["random", "random"]
+    heard.clear()
+    stage.reconstructions(stage.bank.batch(torch.arange(2)))
+    assert heard == ["fixed"]  # what `sdic invert` does
+
+
+def test_the_critic_learns_before_it_is_asked(workshop: Any) -> None:
+    """e4e's order: one step of the discriminator, then the encoder's, against the weights that came of it."""
+    stage = workshop.prepared("encoder")
+    steps: list[str] = []
+    for name, optimizer in stage.optimizers.items():
+        inner = optimizer.step
+        optimizer.step = lambda *a, name=name, inner=inner, **k: (steps.append(name), inner(*a, **k))[1]
+    stage.step(1)  # no gradient penalty at this step
+    assert steps == ["critic", "encoder"]
+
+
+def test_the_encoder_is_trained_by_ranger_by_default(workshop: Any) -> None:
+    optimizer = workshop.prepared("encoder").optimizers["encoder"]
+    assert isinstance(optimizer, Ranger)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+    assert isinstance(workshop.prepared("encoder", "optim.name=adam").optimizers["encoder"], torch.optim.Adam)
+
+
+def test_the_evaluation_says_how_far_codes_are_from_w(workshop: Any) -> None:
+    stage = workshop.prepared("encoder")
+    values = stage.evaluate()
+    code, _ = stage.reconstructions(stage.bank.batch(torch.arange(4)))
+    assert values["from_w"] > 0
+    assert torch.isfinite(stage.own.distance(code)).all()
+    w = stage.codes(200)
+    assert float(stage.own.distance(w).mean()) == pytest.approx(stage.generator.config.style_dim**0.5, rel=0.2)
