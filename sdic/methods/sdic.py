@@ -9,11 +9,12 @@ from typing import Literal
 
 from torch import Tensor
 
+from sdic.changes import Noise
 from sdic.errors import ConfigError
 from sdic.methods.base import Inverter, Rule
 from sdic.networks.compensator import Compensator
 from sdic.networks.e4e import E4E
-from sdic.networks.stylegan2 import Generator, Noise, Synthesis, shrink
+from sdic.networks.stylegan2 import Generator, Synthesis, shrink
 from sdic.types import Geometry, Inversion
 
 Paradigm = Literal["compensate-edit", "edit-compensate"]
@@ -59,10 +60,8 @@ class SDICInverter(Inverter):
             latent=enhanced.latent,
             base_latent=latent,
             feature=enhanced.feature,
-            base_feature=base,
-            initial_image=initial,
-            discrepancy=enhanced.discrepancy,
             layer=self.layer,
+            extras={"base_feature": base, "initial_image": initial, "discrepancy": enhanced.discrepancy},
         )
 
     def _edit(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
@@ -82,6 +81,6 @@ def first_reconstruction(
     """The feature G_k(w) [B, C, h, h], and R_o = G(w) as SDIC looks at it: clamped, at the input size [B, 3, H, W]."""
     state = synthesis.until(layer, latent, noise=noise)
     if geometry.crop is None and geometry.input_size[0] == geometry.input_size[1]:
-        return state.feature, synthesis.subsampled(latent, geometry.input_size[0], state, noise)
+        return state.feature, synthesis.shrunk(latent, geometry.input_size[0], state, noise)
     image = geometry.visible(synthesis(latent, state, noise)).clamp(-1, 1)
     return state.feature, shrink(image, geometry.input_size)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.errors import ConfigError
+from sdic.fast import accelerate
 from sdic.losses.identity import identity_loss, identity_similarity
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.portrait_nets import LatentCritic
@@ -53,7 +54,7 @@ class EncoderStage(Stage):
         self.bank = open_bank(
             data, Recipe("split", data.resolution, data.chunk), data.count, self.device, deadline, say
         )
-        self.generator: Any = self.place(generator)
+        self.generator: Any = accelerate(self.place(generator))
         self.perceptual = perceptual_from(config.attributes, self.device)
         embedder = need(config.identity, "portrait_embedder", "the identity loss") if config.identity else None
         self.embedder: Any = None if embedder is None else embedder.to(self.device)

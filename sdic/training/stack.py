@@ -10,6 +10,7 @@ from torch import nn
 
 from sdic.data.sampler import derive_seed
 from sdic.errors import ConfigError
+from sdic.fast import accelerate
 from sdic.loading import geometry_of, read_frozen
 from sdic.networks.compensator import Compensator
 from sdic.networks.dicn import DICN, DICNConfig
@@ -58,6 +59,7 @@ def build_stack(config: ModelConfig, seed: int) -> Stack:
         torch.manual_seed(derive_seed(seed, "weights"))
         compensator = _started(config, sizes) if config.start else _fresh(config, generator, geometry)
     compensator.requires_grad_(True)
+    accelerate(generator)
     hashes = {"generator": fingerprint(generator), "encoder": fingerprint(encoder)}
     origin = {"frozen": config.frozen, **({"frozen_generator": config.generator} if config.generator else {})}
     if "domain" in bundle.source:

@@ -21,6 +21,7 @@ from sdic.data.dataset import Batch, PictureDataset, collate
 from sdic.data.sampler import View, derive_seed
 from sdic.errors import ConfigError, SdicError
 from sdic.evaluation.metrics import Networks, label, metric
+from sdic.fast import slice_volumes
 from sdic.training import batchnorm, report, state, validation
 from sdic.training.config import TrainConfig
 from sdic.training.distributed import World, join
@@ -30,7 +31,6 @@ from sdic.training.journal import Journal
 from sdic.training.optim import WeightAverage, build_optimizer, set_learning_rate
 from sdic.training.stack import build_stack, trainable
 from sdic.training.step import autocast, training_step
-from sdic.training.volumes import slice_volumes
 from sdic.utils.files import remove_temporaries, write_atomic
 
 SKIPS_IN_A_ROW = 10  # so many steps that are not finite one after the other are no accident

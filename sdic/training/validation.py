@@ -63,13 +63,12 @@ def picture_grid(inverter: SDICInverter, photos: Tensor, direction: Direction, s
     for photo in photos.split(1):
         inversion = inverter.invert(photo)
         edited = inverter.edit(inversion, direction, strength)
-        assert inversion.discrepancy is not None
-        assert inversion.initial_image is not None
-        spread = inversion.discrepancy.abs().amax().clamp_min(1e-6)
+        discrepancy = inversion.extras["discrepancy"]
+        spread = discrepancy.abs().amax().clamp_min(1e-6)
         tiles = (
             photo,
-            inversion.initial_image,
-            inversion.discrepancy / spread,  # grey is no discrepancy
+            inversion.extras["initial_image"],
+            discrepancy / spread,  # grey is no discrepancy
             seen(inversion.image, inverter.geometry),
             seen(edited, inverter.geometry),
         )
