@@ -11,8 +11,8 @@ import torch
 from sdic import zoo
 from sdic.checkpoints import Bundle, read_bundle
 from sdic.errors import CheckpointError, SdicError, did_you_mean
+from sdic.fast import optimize_for_inference
 from sdic.methods import METHODS, Inverter, Precision, build_inverter
-from sdic.networks.optimize import optimize_for_inference
 from sdic.types import Geometry
 from sdic.utils.tensors import fingerprint, resolve_device
 
@@ -28,7 +28,7 @@ def load(
     """A model by its name (`sdic models` lists them), a weight file, or a training run's folder -> a frozen inverter.
 
     device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32.
-    optimize: fold normalisation into convolutions and choose fast memory layouts (same pictures to float rounding).
+    optimize: let the networks compute by their fast forms (`sdic.fast`; same pictures to float rounding).
     options: of the method, such as layer=7.
     """
     name = str(name_or_path)

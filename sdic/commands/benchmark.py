@@ -84,7 +84,7 @@ def measure_cpu(repeats: int) -> dict[str, Any]:
     import torch
     import torch.nn.functional as F
 
-    from sdic.networks.optimize import optimize_for_inference
+    from sdic.fast import optimize_for_inference
     from sdic.ops import use_reference
     from sdic.types import Direction
 
@@ -180,7 +180,7 @@ def measure_cuda(args: argparse.Namespace) -> dict[str, Any]:
     """Images per second of inversion on a GPU, fp32 and bf16."""
     import torch
 
-    from sdic.networks.optimize import optimize_for_inference
+    from sdic.fast import optimize_for_inference
     from sdic.ops import use_reference
 
     device = torch.device(args.device)

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sdic.changes import Noise
 from sdic.errors import ConfigError, SdicError
-from sdic.networks.stylegan2 import Generator, Noise, Synthesis
+from sdic.networks.stylegan2 import Generator, Synthesis
 from sdic.types import Direction, GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint
 
@@ -203,10 +204,9 @@ class Inverter(ABC, nn.Module):
     def _edited_feature(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
         """F'_E: the inverted feature moved by what the edit does to the generator's own feature (eq. 6)."""
         assert inversion.feature is not None
-        assert inversion.base_feature is not None
         start = inversion.base_latent if rule == "paper" else inversion.latent
         moved = self.generator.synthesis.until(inversion.layer, start + shift, noise=self.noise).feature
-        return inversion.feature + (moved - inversion.base_feature)
+        return inversion.feature + (moved - inversion.extras["base_feature"])
 
     def render(self, latent: Tensor, feature: Tensor, layer: int) -> Tensor:
         """G resumed at `layer` from a feature, every row and the RGB below it taken from `latent`: [B, 3, R, R]."""

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from sdic.changes import Noise
 from sdic.errors import ConfigError
 from sdic.methods.base import Inverter, Rule
 from sdic.networks.compensator import Compensator
 from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.e4e import E4E
-from sdic.networks.stylegan2 import Generator, Noise, Synthesis, shrink
+from sdic.networks.stylegan2 import Generator, Synthesis, shrink
 from sdic.settings import require, setting
 from sdic.types import Geometry, Inversion
 
@@ -99,10 +100,8 @@ class SDICInverter(Inverter):
             latent=enhanced.latent,
             base_latent=latent,
             feature=enhanced.feature,
-            base_feature=base,
-            initial_image=initial,
-            discrepancy=enhanced.discrepancy,
             layer=self.layer,
+            extras={"base_feature": base, "initial_image": initial, "discrepancy": enhanced.discrepancy},
         )
 
     @classmethod
@@ -153,10 +152,9 @@ class SDICInverter(Inverter):
 
     def stages(self, inversion: Inversion) -> list[Tensor]:
         """First reconstruction and discrepancy map (grey is no discrepancy)."""
-        assert inversion.initial_image is not None
-        assert inversion.discrepancy is not None
-        spread = inversion.discrepancy.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
-        return [inversion.initial_image, inversion.discrepancy / spread]
+        discrepancy = inversion.extras["discrepancy"]
+        spread = discrepancy.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
+        return [inversion.extras["initial_image"], discrepancy / spread]
 
     def _edit(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
         if self.paradigm == "compensate-edit":
@@ -175,6 +173,6 @@ def first_reconstruction(
     """The feature G_k(w) [B, C, h, h], and R_o = G(w) as SDIC looks at it: clamped, at the input size [B, 3, H, W]."""
     state = synthesis.until(layer, latent, noise=noise)
     if geometry.crop is None and geometry.input_size[0] == geometry.input_size[1]:
-        return state.feature, synthesis.subsampled(latent, geometry.input_size[0], state, noise)
+        return state.feature, synthesis.shrunk(latent, geometry.input_size[0], state, noise)
     image = geometry.visible(synthesis(latent, state, noise)).clamp(-1, 1)
     return state.feature, shrink(image, geometry.input_size)

@@ -268,8 +268,8 @@ def _export_compensator(weights: Path, path: Path) -> None:
     known = inverter.invert(portraits)
 
     def inversions(networks: Mapping[str, Any]) -> Tensor:
-        discrepancy = networks["dipn"](known.photo, known.initial_image)
-        latent, feature = networks["dicn"](discrepancy, known.base_latent, known.base_feature)
+        discrepancy = networks["dipn"](known.photo, known.extras["initial_image"])
+        latent, feature = networks["dicn"](discrepancy, known.base_latent, known.extras["base_feature"])
         return inverter.render(latent, feature, inverter.layer)
 
     bundle = read_bundle(weights)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sdic.errors import ConfigError
 from sdic.evaluation.codes import OwnCodes
+from sdic.fast import accelerate
 from sdic.losses.identity import identity_loss, identity_similarity
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.pretraining.bank import Recipe, open_bank
@@ -56,7 +57,7 @@ class EncoderStage(Stage):
         self.bank = open_bank(
             data, Recipe("split", data.resolution, data.chunk), data.count, self.device, deadline, say
         )
-        self.generator: Any = self.place(generator)
+        self.generator: Any = accelerate(self.place(generator))
         self.perceptual = perceptual_from(config.attributes, self.device)
         embedder = need(config.identity, "portrait_embedder", "the identity loss") if config.identity else None
         self.embedder: Any = None if embedder is None else embedder.to(self.device)

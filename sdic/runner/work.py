@@ -131,7 +131,7 @@ class Worker:
                 else:
                     inversion.save(out / output.path, {"name": _printable(prepared.item.name), **prepared.facts})
                 record.add(output.path, output.key)
-        for folder, tensor in ((PHOTO, inversion.photo), (INITIAL, inversion.initial_image)):
+        for folder, tensor in ((PHOTO, inversion.photo), (INITIAL, inversion.extras.get("initial_image"))):
             if tensor is not None:
                 with writing(out / folder / f"{stem}.png", only_fatal=True):
                     write_png(out / folder / f"{stem}.png", to_picture(tensor))

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from sdic.errors import UnknownNameError
+from sdic.fast import slice_volumes
 from sdic.training import batchnorm
 from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World
 from sdic.training.exporting import export
 from sdic.training.optim import WeightAverage, build_optimizer
-from sdic.training.volumes import slice_volumes
 from sdic.utils.tensors import fingerprint
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -185,7 +185,7 @@ def test_weights_say_beside_which_networks_they_were_trained(tmp_path, small_con
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_gradients_read_no_stray_memory(tmp_path, small_config, precision):
-    """The same step gives the same gradient whatever lies about in memory (see sdic/training/volumes.py)."""
+    """The same step gives the same gradient whatever lies about in memory (see sdic/fast/volumes.py)."""
     config = small_config(f"run.dir={tmp_path / 'run'}", f"precision={precision}")
     trainer = Trainer(config, ALONE)
     stack, network = trainer.stack, trainer.stack.compensator.eval()

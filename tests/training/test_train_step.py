@@ -130,7 +130,7 @@ def test_training_and_inference_compute_one_picture(setup):
     first = first_pass(stack, photo)
     enhanced = stack.compensator(photo, first.initial, first.latent, first.feature)
     image = second_pass(stack.generator.synthesis, enhanced, stack.layer)
-    assert torch.equal(first.initial, inversion.initial_image)
+    assert torch.equal(first.initial, inversion.extras["initial_image"])
     assert (image - inversion.image).abs().max() < 1e-3 * inversion.image.std()
 
 

@@ -23,6 +23,7 @@ from sdic.data.dataset import Batch, PictureDataset, Sample, collate
 from sdic.data.sampler import derive_seed
 from sdic.errors import ConfigError
 from sdic.evaluation.metrics import Networks, label, measure, seen
+from sdic.fast import accelerate
 from sdic.loading import geometry_of, read_frozen
 from sdic.losses.joint import JointLoss
 from sdic.methods import METHODS, Inverter
@@ -54,7 +55,7 @@ class InverterTask(Task):
         self.geometry = geometry_of(bundle)
         self.origin = {"frozen": model.frozen, **({"frozen_generator": model.generator} if model.generator else {})}
         self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
-        generator: Any = self.frozen["generator"]
+        generator: Any = accelerate(self.frozen["generator"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.run.seed, "weights"))
             held = _held(model.start, kind) if model.start else None
@@ -115,9 +116,7 @@ class InverterTask(Task):
     def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
         """The loss in the photo's float32, whatever the networks ran in. output: [B, 3, H, W]."""
         with torch.autocast(photo.device.type, enabled=False):
-            of_frozen = inversion.base_latent, inversion.latent.to(photo)
-            features = inversion.base_feature, None if inversion.feature is None else inversion.feature.to(photo)
-            return self.joint(photo, output.to(photo), *of_frozen, *features)
+            return self.joint.of(photo, output.to(photo), inversion.to(photo))
 
     # What is measured, drawn, written ---------------------------------------------------------------------------------
 
@@ -216,8 +215,7 @@ class InverterTask(Task):
         def run() -> Tensor:
             photo = torch.empty(count, 3, *self.geometry.input_size, device="meta")
             inversion = inverter._invert(photo)
-            latents, features = (inversion.base_latent, inversion.latent), (inversion.base_feature, inversion.feature)
-            return joint(photo, self.geometry.at_input_size(inversion.image), *latents, *features)["loss"]
+            return joint.of(photo, self.geometry.at_input_size(inversion.image), inversion)["loss"]
 
         return run
 

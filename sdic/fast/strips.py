@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdic.fast.folding import FoldedConv, add_noise_and_activate_
 from sdic.ops.fir import blur
-from sdic.ops.modulated_conv import CHANNELS_LAST, FoldedConv, add_noise_and_activate_
+from sdic.ops.modulated_conv import CHANNELS_LAST
 
 STRIP_BYTES = 8 << 20  # measured best on a machine with 1 MB of L2 and 32 MB of L3 cache
 

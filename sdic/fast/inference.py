@@ -3,9 +3,9 @@
 - Normalisation is folded into the convolution before it.
 - Weights take the channels-last layout, and activations follow them.
 - On a CPU, wide 3x3 convolutions go through Winograd's transform.
-- The two layers of DIPN's hourglass that libraries compute badly (one input channel, one output channel) are
-replaced by
-  equal ones that compute the same sums in another order.
+- The two layers of DIPN's hourglass that libraries compute badly (one input channel, one output channel) are replaced
+  by equal ones that compute the same sums in another order (`fast.volumes`).
+- StyleGAN2's synthesis computes by its fast form (`fast.synthesis`).
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sdic.fast import winograd
+from sdic.fast.synthesis import accelerate
+from sdic.fast.volumes import PhasedUpsampling, VolumeConv, VolumeEntry
 from sdic.networks.dicn import FeatureFusion
 from sdic.networks.dipn import DiscrepancyHourglass
 from sdic.networks.irse import IRBlock, IRBody
 from sdic.networks.layers import ConvNormAct
-from sdic.ops import winograd
-from sdic.ops.volume_conv import interleave_phases, phase_weight
-
-STRIP_BYTES = 4 << 20
 
 
 def optimize_for_inference(module: nn.Module, device: torch.device) -> nn.Module:
     """Rearrange every network below `module` in place and return it; it must be in eval mode, on any device."""
+    accelerate(module)
     with torch.no_grad():
         for part in list(module.modules()):
             _fold_norms(part)
@@ -125,7 +124,7 @@ class FastPReLU(nn.Module):
 
 
 class WinogradConv2d(nn.Module):
-    """A 3x3 convolution of stride 1 by `ops.winograd` where the size of the picture allows it."""
+    """A 3x3 convolution of stride 1 by `fast.winograd` where the size of the picture allows it."""
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
@@ -139,73 +138,3 @@ class WinogradConv2d(nn.Module):
             return conv(x)
         y = winograd.conv3x3(x, self.transformed)
         return y if conv.bias is None else y.add_(conv.bias[:, None, None])
-
-
-class VolumeEntry(nn.Module):
-    """The first two layers of the hourglass, both followed by LeakyReLU(0.01), in strips of rows.
-
-    Volume [B, 1, N, H, W] -> [B, O, N/2, H/2, W/2]. The feature between them has eight times the numbers of the volume
-    and never exists as a whole. The first layer has one input channel: as a 2D convolution over three neighbouring
-    depths it runs several times faster than as a 3D one.
-    """
-
-    def __init__(self, first: nn.Conv3d, second: nn.Conv3d):
-        super().__init__()
-        self.first = nn.Conv2d(3, first.out_channels, 3, 1, 1)
-        self.first.weight.copy_(first.weight[:, 0])
-        self.first.bias.copy_(first.bias)  # type: ignore[union-attr, arg-type]
-        self.second = VolumeConv(second.in_channels, second.out_channels, 3, 2, (1, 0, 1))
-        self.second.weight.copy_(second.weight)
-        self.second.bias.copy_(second.bias)  # type: ignore[union-attr, arg-type]
-
-    def forward(self, volume: Tensor) -> Tensor:
-        return torch.cat([self._one(part) for part in volume[:, 0]])
-
-    def _one(self, volume: Tensor) -> Tensor:
-        """[N, H, W] -> [1, O, N/2, H/2, W/2]."""
-        depth, height, width = volume.shape
-        padded = F.pad(volume, (0, 0, 1, 1, 1, 1))  # one more depth and one more row at either end
-        channels = self.first.out_channels
-        rows = max(2, STRIP_BYTES // (4 * depth * width * channels) // 2 * 2)
-        outputs = []
-        for top in range(0, height, rows):
-            bottom = min(height, top + rows)
-            # Output row i of the strided layer reads rows 2i-1 .. 2i+1 of the first layer.
-            first, last = top - 1, bottom + bottom % 2
-            low, high = max(0, first), min(height, last)
-            part = padded[:, low : high + 2]  # with the rows above and below (row r of the volume is row r+1 here)
-            x = torch.stack([part[:-2], part[1:-1], part[2:]], -1).permute(0, 3, 1, 2)  # [N, 3, rows, W], channels last
-            y = F.conv2d(x, self.first.weight, self.first.bias, padding=(0, 1))
-            y = F.leaky_relu_(y, 0.01)
-            y = y.permute(1, 0, 2, 3)[None]  # [1, C, N, rows, W], channels last in memory
-            if low > first or high < last:
-                y = F.pad(y, (0, 0, low - first, last - high))
-            outputs.append(F.leaky_relu_(self.second(y), 0.01))
-        return torch.cat(outputs, 3) if len(outputs) > 1 else outputs[0]
-
-
-class VolumeConv(nn.Conv3d):
-    """A 3D convolution by oneDNN; for one small or flat volume torch takes another way, up to eight times slower."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not torch.backends.mkldnn.is_available() or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return super().forward(x)
-        padding = list(self.padding)  # type: ignore[arg-type]
-        return torch.ops.aten.mkldnn_convolution(x, self.weight, self.bias, padding, list(self.stride), [1, 1, 1], 1)
-
-
-class PhasedUpsampling(nn.Module):
-    """A transposed convolution 4x4x4 of stride 2 to one channel, as one 3x3x3 convolution to its eight phases.
-
-    [B, C, N, H, W] -> [B, 1, 2N, 2H, 2W].
-    """
-
-    def __init__(self, conv: nn.ConvTranspose3d):
-        super().__init__()
-        self.phases = VolumeConv(conv.in_channels, 8, 3, padding=1, bias=conv.bias is not None)
-        self.phases.weight.copy_(phase_weight(conv.weight))
-        if conv.bias is not None:
-            self.phases.bias.copy_(conv.bias.expand(8))  # type: ignore[union-attr]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return interleave_phases(self.phases(x))

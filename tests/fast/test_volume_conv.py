@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sdic.fast.volume_conv import conv3d_by_slices, interleave_phases, phase_weight
+from sdic.fast.volumes import PhasedConvTranspose3d, SlicedConv3d, slice_volumes
 from sdic.networks.dipn import DIPN, DIPNConfig
-from sdic.ops.volume_conv import conv3d_by_slices, interleave_phases, phase_weight
-from sdic.training.volumes import PhasedConvTranspose3d, SlicedConv3d, slice_volumes
 
 
 @pytest.mark.parametrize("stride", [1, 2])
