@@ -45,7 +45,7 @@ def load(
             f"models: {', '.join(sorted(zoo.MODELS))}"
         )
     inverter.precision = precision
-    target = resolve_device(device) if isinstance(device, str) else device
+    target = resolve_device(device)
     _ = inverter.fingerprint  # of the float32 weights, before anything is rearranged
     if optimize:
         optimize_for_inference(inverter, target)

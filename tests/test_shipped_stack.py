@@ -63,3 +63,14 @@ def test_strengths_are_in_the_attributes_units(
     before = attributes_of(inversion.image)
     after = attributes_of(model.inverter.edit(inversion, model.direction(name), asked))
     assert abs(float((after[name] - before[name]).mean()) - asked) < within
+
+
+def test_readme_says_what_dipn_adds() -> None:
+    """As long as the shipped map is `refined`, the row of SDIC says so, and DIPN's share in it."""
+    dipn = read_frozen(str(FOLDER / "sdic.safetensors")).networks["dipn"]
+    row = next(line for line in (zoo.REPOSITORY / "README.md").read_text().splitlines() if line.startswith("| SDIC "))
+    if dipn.config.map == "refined":  # type: ignore[union-attr]
+        assert "`map=refined`" in row
+        assert f"share {float(dipn.share):.3f}" in row  # type: ignore[arg-type]
+    else:
+        assert "map=" not in row

@@ -182,8 +182,9 @@ def measure_cuda(args: argparse.Namespace) -> dict[str, Any]:
 
     from sdic.fast import optimize_for_inference
     from sdic.ops import use_reference
+    from sdic.utils.tensors import resolve_device
 
-    device = torch.device(args.device)
+    device = resolve_device(args.device)
     batch = args.batch_size or 8
     plain = full_size_inverter().to(device)
     fast: Any = optimize_for_inference(copy.deepcopy(plain), device)

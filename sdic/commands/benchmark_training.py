@@ -21,6 +21,7 @@ from sdic.losses.perceptual import random_lpips
 from sdic.networks.identity import FaceEmbedder
 from sdic.training.stack import Stack
 from sdic.training.step import first_pass, reference_step, training_step
+from sdic.utils.tensors import resolve_device
 
 TOLERANCE = 1e-3  # of the loss; both sides add up in another order
 AUTHORS_SECONDS = 0.443  # a step at batch 2 in the authors' own log
@@ -28,7 +29,7 @@ AUTHORS_SECONDS = 0.443  # a step at batch 2 in the authors' own log
 
 def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[str, Any]:
     """Seconds a step of the reference and of the trainer: fast operations, then with the cache, then in bf16."""
-    device = torch.device(device_name)
+    device = resolve_device(device_name, one_size=True)
     model = full_size_inverter()
     compensator = model.compensator.requires_grad_(True).eval().to(device)
     stack = Stack(model.generator, model.encoder, compensator, model.geometry, model.layer, {}, {}).to(device)

@@ -31,7 +31,9 @@ def generator_quality(
     seed: int,
     step: Callable[[str], None],
 ) -> dict[str, float]:
-    """The distance of N samples (truncation 1) to N portraits without details, and of N other such portraits to them.
+    """The distance of N samples to N portraits without details, and of N other such portraits to them.
+
+    Samples have truncation 1, and noise drawn anew for each, as the field measures.
 
     The second is what a perfect generator would get: small samples make every such distance larger than it should be.
     `step` hears of every batch of BATCH.
@@ -49,8 +51,10 @@ def generator_quality(
         for start in range(0, count, BATCH):
             z = torch.randn(min(BATCH, count - start), generator.config.style_dim, generator=source)
             step("sampling the generator")
-            yield in_levels(seen(generator(z.to(device)), geometry))
+            yield in_levels(seen(generator(z.to(device), noise="random"), geometry))
 
     real, other = moments_of(portraits(0), features), moments_of(portraits(count), features)
-    drawn = moments_of(samples(), features)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed("evaluation noise", seed))
+        drawn = moments_of(samples(), features)
     return {"frechet": frechet_distance(drawn, real), "frechet_of_real": frechet_distance(other, real)}

@@ -177,6 +177,7 @@ def _quality(
     inverter, count = contender.inverter, settings.generator
     identity = {"generator": inverter.fingerprint, "attributes": judges.weights["attributes"], "seed": settings.seed}
     where = {"split": known.split, "size": inverter.geometry.input_size[0], "device": inverter.device.type}
+    where |= {"noise": "random"}  # in the first version it was the same for all samples
     journal = Journal(out / "journal", "generator", {"part": "generator", **identity, **where})
     if str(count) not in journal:
         progress = Progress(3 * -(-count // BATCH), "batch")

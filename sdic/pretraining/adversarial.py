@@ -175,8 +175,9 @@ class AdversarialStage(Stage):
         every = moments_of((real.batch(i) for i in places.split(32)), features)
         width = generator.config.style_dim
         codes = torch.randn(count, width, device=self.device)
-        drawn = moments_of((generator(z).clamp(-1, 1) for z in codes.split(32)), features)
-        half = moments_of((generator(z).clamp(-1, 1) for z in codes[: count // 2].split(32)), features)
+        samples = (generator(z, noise="random").clamp(-1, 1) for z in codes.split(32))
+        fewer = (generator(z, noise="random").clamp(-1, 1) for z in codes[: count // 2].split(32))
+        drawn, half = moments_of(samples, features), moments_of(fewer, features)
         # The distance is biased upwards by small samples, so halves are compared with halves.
         return {
             **values,

@@ -31,7 +31,8 @@ from sdic.pretraining.exporting import export, portable
 from sdic.pretraining.loop import train
 from sdic.pretraining.stages import build_stage
 from sdic.training.config import ModelConfig, TrainConfig
-from sdic.training.state import list_states, step_of
+from sdic.training.journal import read_records
+from sdic.training.state_files import keeping, list_states, step_of
 from sdic.training.trainer import train as train_sdic
 from sdic.utils.files import sha256_of, write_atomic
 from sdic.utils.tensors import resolve_device
@@ -99,7 +100,9 @@ def build(plan: Plan, stages: Sequence[str] = ORDER, say: Say = print) -> bool:
             say(f"{name}: not begun, the {plan.minutes:g} minutes are over; the same command goes on")
             return False
         say(f"{name}: begins")
-        if not _make(plan, name, left):
+        with keeping(plan.runs / name / "state"):
+            made = _make(plan, name, left)
+        if not made:
             return False
     say(describe(plan.out))
     return True
@@ -171,7 +174,7 @@ def ship_record(plan: Plan, name: str, result: Path, log: Path) -> None:
         shutil.copyfile(result / "samples.png", plan.out / f"{name}.png")
     for suffix, text in (("yaml", result / "config.yaml"), ("log", log), ("json", result / "metrics.json")):
         if text.is_file():
-            write_atomic(plan.out / f"{name}.{suffix}", portable(text.read_text(encoding="utf-8")))
+            write_atomic(plan.out / f"{name}.{suffix}", portable(text.read_text(encoding="utf-8", errors="replace")))
 
 
 def _pictures(plan: Plan, minutes: float) -> bool:
@@ -208,25 +211,25 @@ def _sdic(plan: Plan) -> bool:
         path = plan.runs / "pictures" / f"{split}-{size}.zip"
         write_split(split, path, count, size, device=resolve_device(plan.device))
         words.append(f"{key}.path={path}")
-    log, early = "", plan.runs / "sdic-difference"
+    logs, early = [], plan.runs / "sdic-difference"
     if plan.config(early.name).is_file():
         if _trained(plan, early.name, words) is None:
             return False
         words.append(f"model.start={_best(early)}")
-        log = (early / "log.txt").read_text(encoding="utf-8")
+        logs.append(early / "log.txt")
     config, folder = _trained(plan, "sdic", words), plan.runs / "sdic"
     if config is None:
         return False
     weights = _best(folder)
-    log += (folder / "log.txt").read_text(encoding="utf-8")
+    logs.append(folder / "log.txt")
     result, step = folder / "result", int(read_bundle(weights).source["step"])
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows, _ = read_records(folder / "metrics.jsonl")
     measured = [row for row in rows if row["kind"] == "validation" and row["step"] == step]
     if not measured:
         raise SdicError(f"{folder}: metrics.jsonl has no validation of step {step}, when the best weights were kept")
     write_atomic(result / "config.yaml", to_yaml(config))
     write_atomic(result / "metrics.json", json.dumps(measured[-1], indent=2) + "\n")
-    write_atomic(result / "log.txt", log)
+    write_atomic(result / "log.txt", "".join(log.read_text(encoding="utf-8", errors="replace") for log in logs))
     _export_compensator(weights, result / "sdic.safetensors")
     pictures = sorted((folder / "pictures").glob("*.png"))
     if pictures:

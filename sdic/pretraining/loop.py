@@ -23,8 +23,9 @@ from sdic.errors import CheckpointError, SdicError
 from sdic.pretraining.bank import OutOfTimeError
 from sdic.pretraining.config import OptimConfig
 from sdic.pretraining.stage import Stage
-from sdic.pretraining.state import read_state, write_state
+from sdic.pretraining.state import write_state
 from sdic.training.journal import Journal
+from sdic.training.state_files import keeping, resume
 from sdic.utils.files import write_atomic
 from sdic.utils.images import write_png
 
@@ -33,26 +34,24 @@ def train(stage: Stage) -> bool:
     """Run a stage from where it stands. True when it is finished, False when the clock or a signal ended it before.
 
     The result lies in `run.dir/result`: safetensors, config.yaml, metrics.json, samples.png. SdicError where a loss
-    stops being finite; CheckpointError where the state in `run.dir` is of other settings.
+    stops being finite or the disk is full; CheckpointError where the state in `run.dir` is of other settings.
     """
     run, folder = stage.run, Path(stage.run.dir)
     if (folder / "result" / "metrics.json").is_file():
         return True
     began = time.monotonic()
     deadline = began + 60 * run.minutes if run.minutes else math.inf
-    if stage.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True  # pictures of a stage are all of one size
-    journal = Journal(folder, True, False)
-    try:
-        torch.manual_seed(derive_seed(run.seed, stage.name, "weights"))
-        stage.prepare(0.0 if deadline == math.inf else deadline, journal.say)
-        return _Loop(stage, journal, deadline).go()
-    except OutOfTimeError as stop:
-        journal.say(f"stopped after {run.minutes:g} minutes: {stop}; the same command goes on")
-        return False
-    finally:
-        journal.close()
+    with keeping(folder / "state"):
+        journal = Journal(folder, True, False)
+        try:
+            torch.manual_seed(derive_seed(run.seed, stage.name, "weights"))
+            stage.prepare(0.0 if deadline == math.inf else deadline, journal.say)
+            return _Loop(stage, journal, deadline).go()
+        except OutOfTimeError as stop:
+            journal.say(f"stopped after {run.minutes:g} minutes: {stop}; the same command goes on")
+            return False
+        finally:
+            journal.close()
 
 
 class _Loop:
@@ -70,8 +69,8 @@ class _Loop:
 
     def go(self) -> bool:
         run, stage = self.run, self.stage
-        self._load()
-        self.journal.start(self.step, run.steps)
+        lines = resume(self.folder / "state", self._load, self.journal.say)
+        self.journal.start(self.step, run.steps, lines)
         write_atomic(self.folder / "config.yaml", to_yaml(stage.config))
         self.clock = (time.monotonic(), self.step)
         with self._signals():
@@ -183,6 +182,7 @@ class _Loop:
             "sums": self.sums,
             "counts": self.counts,
             "elapsed": self.elapsed,
+            "lines": self.journal.lines,
             "networks": {name: network.state_dict() for name, network in stage.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in stage.optimizers.items()},
             "averages": {name: average.network.state_dict() for name, average in stage.averages.items()},
@@ -190,11 +190,9 @@ class _Loop:
         }
         write_state(self.folder / "state", self.step, state)
 
-    def _load(self) -> None:
+    def _load(self, path: Path, state: dict[str, Any]) -> int | None:
+        """Go on from a state; returns how many lines metrics.jsonl had then (older states do not know)."""
         stage = self.stage
-        state = read_state(self.folder / "state")
-        if state is None:
-            return
         if state["settings"] != _bound(stage):
             raise CheckpointError(
                 f"{self.folder}: was begun with other settings ({state['settings']}, now {_bound(stage)}); "
@@ -212,6 +210,7 @@ class _Loop:
         self.sums = {name: value.to(stage.device) for name, value in state["sums"].items()}
         self.counts = dict(state["counts"])
         self.elapsed = state["elapsed"]
+        return state.get("lines")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ class Stage(ABC):
     def __init__(self, config: Any):
         self.config = config
         self.run: RunConfig = config.run
-        self.device = resolve_device(config.run.device)
+        self.device = resolve_device(config.run.device, one_size=True)
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.averages: dict[str, WeightAverage] = {}

@@ -2,16 +2,20 @@
 
 Entries are found by the photo's content (its pixels, and whether it is mirrored), in a folder named by the networks'
 weights, the input size and the arithmetic: nothing can be mistaken for something else, a changed photo is simply not
-found. They lie in shards that appear whole or not at all; an interrupted build goes on where it stopped. An entry is
-36 kB of code and, for "first_pass", 384 kB of picture in float16. A run with the cache computes on the rounded picture
-whether it was found or not, so that what is found changes no number.
+found. They lie in shards that appear whole or not at all; an interrupted build goes on where it stopped. A damaged
+shard or entry is named and computed anew. An entry is 36 kB of code and, for "first_pass", 384 kB of picture in
+float16. A run with the cache computes on the rounded picture whether it was found or not, so that what is found changes
+no number.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from sdic.errors import ConfigError
 from sdic.methods import Inverter
 from sdic.utils.files import atomic_file, write_atomic
 
+logger = logging.getLogger("sdic.training")
 SHARD = 256  # entries
 Entry = dict[str, Tensor]
 
@@ -35,7 +40,9 @@ class FirstPassCache:
         self.folder = Path(folder)
         self.names = tuple(names)
         self._places: dict[str, tuple[Path, int]] = {}
+        self._sums: dict[str, int] = {}  # of entries; shards of earlier versions have none
         self._open: dict[tuple[int, Path], Any] = {}
+        self._damaged = False
         self.reload()
 
     @classmethod
@@ -58,15 +65,24 @@ class FirstPassCache:
         return len(self._places)
 
     def reload(self) -> None:
-        """Find what is on disk now."""
-        from safetensors import safe_open
+        """Find what is on disk now. Shards that cannot be read are deleted, and their entries made again."""
+        from safetensors import SafetensorError, safe_open
 
         known = {path for path, _ in self._places.values()}
         for path in sorted(self.folder.glob("*.safetensors")):
-            if path not in known:
+            if path in known:
+                continue
+            try:
                 with safe_open(str(path), framework="pt") as handle:
-                    digests = json.loads((handle.metadata() or {})["digests"])
+                    about = handle.metadata() or {}
+                digests, sums = json.loads(about["digests"]), json.loads(about.get("sums", "[]"))
                 self._places.update({digest: (path, row) for row, digest in enumerate(digests)})
+                self._sums.update(zip(digests, sums, strict=False))
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+                logger.warning("%s is damaged (%s); what it held is computed anew", path, error)
+                self._damaged = True
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
@@ -85,7 +101,12 @@ class FirstPassCache:
         if key not in self._open:
             self._open[key] = safe_open(str(path), framework="pt")
         handle = self._open[key]
-        return {name: handle.get_slice(name)[row] for name in handle.keys()}  # noqa: SIM118 - not a dict
+        entry = {name: handle.get_slice(name)[row] for name in handle.keys()}  # noqa: SIM118 - not a dict
+        if self._sums.get(digest, _sum(entry)) != _sum(entry):
+            logger.warning("%s: entry %d is damaged; it is computed anew each time (delete the file)", path, row)
+            del self._places[digest]
+            return None
+        return entry
 
     def write(self, entries: dict[str, Entry]) -> None:
         """Add a shard."""
@@ -94,8 +115,9 @@ class FirstPassCache:
         digests = sorted(entries)
         tensors = {name: _stacked([entries[digest][name] for digest in digests]) for name in entries[digests[0]]}
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:24]
+        sums = [_sum(entries[digest]) for digest in digests]
         with atomic_file(self.folder / f"{name}.safetensors") as handle:
-            handle.write(save(tensors, metadata={"digests": json.dumps(digests)}))
+            handle.write(save(tensors, metadata={"digests": json.dumps(digests), "sums": json.dumps(sums)}))
 
     def entries_of(self, results: Mapping[str, Tensor]) -> list[Entry]:
         """What is kept of a frozen pass, one entry a photo."""
@@ -115,14 +137,23 @@ class FirstPassCache:
 
     def is_complete(self, contents: object) -> bool:
         """Whether `mark_complete` was called for these contents (anything with a stable `repr`)."""
-        return self._marker(contents).is_file()
+        return self._marker(contents).is_file() and not self._damaged
 
     def mark_complete(self, contents: object) -> None:
         """Remember that every entry of these contents has been made, so that the next run need not look."""
+        self._damaged = False
         write_atomic(self._marker(contents), f"{len(self)} entries\n")
 
     def _marker(self, contents: object) -> Path:
         return self.folder / f"complete-{hashlib.sha256(repr(contents).encode()).hexdigest()[:24]}"
+
+
+def _sum(entry: Entry) -> int:
+    """A checksum of an entry."""
+    value = 0
+    for name in sorted(entry):
+        value = zlib.crc32(entry[name].contiguous().numpy().data, value)
+    return value
 
 
 def _stacked(values: list[Tensor]) -> Tensor:

@@ -81,7 +81,7 @@ class World:
 def join(device: str = "auto") -> World:
     """Join the processes that torchrun started: NCCL on GPUs, gloo elsewhere; under torchrun each takes its own GPU."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = resolve_device(device)
+    chosen = resolve_device(device, one_size=True)
     if size == 1:
         return World(0, 1, chosen)
     if chosen.type == "cuda" and chosen.index is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,16 @@ from torch import Tensor
 from sdic.checkpoints import write_native
 from sdic.config import to_yaml
 from sdic.data.sampler import derive_seed
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.training import batchnorm, state
 from sdic.training.config import TrainingConfig
 from sdic.training.distributed import World, join
 from sdic.training.optim import WeightAverage, learning_rate
 from sdic.training.report import describe
 from sdic.training.runlog import RunLog
+from sdic.training.state_files import images_of, keeping, resume, write_state
 from sdic.training.stop import Stop
-from sdic.training.task import Entry, Phase, StoppedError, Task
+from sdic.training.task import Entry, Phase, StoppedError, Task, improves
 from sdic.utils.files import remove_temporaries, write_atomic
 from sdic.utils.images import write_png
 
@@ -44,7 +45,8 @@ class Trainer:
         optim, size = self.config.optim, self.world.size
         if optim.batch % (size * optim.accumulate):
             raise ConfigError(
-                f"optim.batch={optim.batch} cannot be split over {size} processes x optim.accumulate={optim.accumulate}"
+                f"optim.batch={optim.batch} cannot be split over {size} processes x "
+                f"optim.accumulate={optim.accumulate}; set optim.batch to a multiple of {size * optim.accumulate}"
             )
         self.folder = Path(self.config.run.dir)
         self.checkpoints = self.folder / "checkpoints"
@@ -54,8 +56,13 @@ class Trainer:
     def run(self) -> int:
         """Train to the end, from the newest state in the run folder if there is one.
 
-        Returns the exit code: 0 when finished or after SIGTERM, 3 after `run.minutes`, 130 after Ctrl-C.
+        Returns the exit code: 0 when finished or after SIGTERM, 3 after `run.minutes`, 130 after Ctrl-C. SdicError says
+        in a line why a run ends before: settings that do not fit the state, a step that is not finite, a full disk.
         """
+        with keeping(self.checkpoints):
+            return self._run()
+
+    def _run(self) -> int:
         self.log = RunLog(self.folder, self.world.leads, self.config.run.tensorboard)
         self.task.say = self.log.say
         try:
@@ -199,7 +206,7 @@ class Trainer:
 
         if due(run.log_every) and progress.counts:
             means = {name: total / progress.counts[name] for name, total in progress.sums.items()}
-            self.log.record(progress.images, run.images, "train", means)
+            self._leading(lambda: self.log.record(progress.images, run.images, "train", means))
             progress.sums, progress.counts = {}, {}
         if due(self.config.validation.every) or last:
             self._validate()
@@ -217,22 +224,24 @@ class Trainer:
         progress.measured = values
         if not values:
             return
-        self.log.record(progress.images, self.config.run.images, "validation", values)
+        self._leading(lambda: self.log.record(progress.images, self.config.run.images, "validation", values))
         value = values.get(name, math.nan)
         if improves(value, progress.best, better):
             progress.best = value
-            self._write_weights(self.checkpoints / "best.safetensors")
+            self._leading(lambda: self._write_weights(self.checkpoints / "best.safetensors"))
 
     def _draw(self, path: Path) -> None:
-        self._share_buffers()
-        if self.world.leads and self.config.run.pictures:
+        def draw() -> None:
             with torch.no_grad(), torch.random.fork_rng():
                 self._seed("pictures")
                 picture = self.task.picture()
             if picture is not None:
                 write_png(path, picture.float().nan_to_num().clamp(-1, 1).cpu())
                 self.log.picture(self.progress.images, path, "pictures")
-        self.world.wait()
+
+        if self.config.run.pictures:
+            self._share_buffers()
+            self._leading(draw)
 
     def _share_buffers(self) -> None:
         """The first process's running statistics are the ones that count."""
@@ -242,21 +251,37 @@ class Trainer:
     # The state --------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the state and the weights, and delete what is no longer kept."""
+        """Write the weights and the state, and delete what is no longer kept."""
         self._share_buffers()
-        if self.world.leads:
-            images = self.progress.images
+        images, keep = self.progress.images, self.config.run.keep_last
+
+        def write() -> None:
             self._write_weights(self.checkpoints / f"weights-{images:08d}.safetensors")
-            state.write_state(
-                self.checkpoints, images, state.collect(self.task, self.scalers, self.progress, self.hashes)
-            )
-            state.prune(self.checkpoints, self.config.run.keep_last)
-        self.world.wait()
+            self.progress.lines = self.log.lines
+            whole = state.collect(self.task, self.scalers, self.progress, self.hashes)
+            write_state(self.checkpoints, images, whole, keep)
+            for path in [p for p in sorted(self.checkpoints.glob("weights-*")) if images_of(p) <= images][:-keep]:
+                path.unlink(missing_ok=True)
+
+        self._leading(write)
+        self.saved = images
 
     def _write_weights(self, path: Path) -> None:
+        about = {"name": self.folder.name, "images": str(self.progress.images)}
+        write_native(path, self.task.exported(), {**about, **self.task.header()})
+
+    def _leading(self, write: Callable[[], None]) -> None:
+        """The first process writes. Where it cannot, every process ends with its line, and none waits for it."""
+        problem = ""
         if self.world.leads:
-            about = {"name": self.folder.name, "images": str(self.progress.images)}
-            write_native(path, self.task.exported(), {**about, **self.task.header()})
+            try:
+                with keeping(self.checkpoints):
+                    write()
+            except SdicError as error:
+                problem = str(error)
+        problem = self.world.gather(problem)[0]
+        if problem:
+            raise SdicError(problem)
 
     # Beginning and end ------------------------------------------------------------------------------------------------
 
@@ -273,23 +298,28 @@ class Trainer:
         self.rates = {id(p.optimizer): [group["lr"] for group in p.optimizer.param_groups] for p in task.phases}
         averaged = task.averaged if config.optim.ema_images else ()
         task.averages = {role: WeightAverage(task.networks[role]) for role in averaged}
-        saved = state.read_state(self.checkpoints, self.log.say)
+        found = resume(
+            self.checkpoints,
+            lambda path, kept: state.restore(kept, task, self.scalers, self.hashes, str(path)),
+            self.log.say,
+        )
+        self.progress = found or self.progress
+        self.saved = self.progress.images  # of the newest state that is whole
+        if len(set(world.gather(self.saved))) > 1:
+            raise CheckpointError(f"{self.checkpoints}: the processes do not find the same states there")
         total = f"{config.run.images} images in steps of {config.optim.batch} on {world.size} x {world.device.type}"
-        if saved is None:
-            self.log.say(f"{self.folder}: {total}")
-        else:
-            self.progress = state.restore(saved, task, self.scalers, self.hashes, str(self.checkpoints))
-            self.log.say(f"resuming {self.folder} at {self.progress.images} of {total}")
-        world.wait()
-        if world.leads:
+        self.log.say(f"resuming {self.folder} at {self.saved} of {total}" if found else f"{self.folder}: {total}")
+
+        def begin() -> None:
             remove_temporaries(self.folder)
             write_atomic(self.folder / "config.yaml", to_yaml(config))
-        self.log.start(self.progress.images, config.run.images)
+            self.log.start(self.saved, config.run.images, self.progress.lines)
+
+        self._leading(begin)
 
     def _end(self) -> int:
         config, images = self.config, self.progress.images
-        states = state.list_states(self.checkpoints)
-        if images and not (states and state.images_of(states[-1]) == images):
+        if images != self.saved:
             self.save()
         if self.done < 1:
             self.log.say(
@@ -307,24 +337,14 @@ class Trainer:
         if there:
             return
         self._draw(folder / "samples.png")
-        if self.world.leads:
+
+        def write() -> None:
             files = self.task.export(folder)
             write_atomic(folder / "config.yaml", to_yaml(self.config))
             write_atomic(note, json.dumps({"images": images, **self.progress.measured}, indent=2) + "\n")
             self.log.say("done: " + ", ".join(f"{path} {path.stat().st_size / 2**20:.2f} MiB" for path in files))
-        self.world.wait()
 
-
-def improves(value: float, best: float | None, better: str) -> bool:
-    """Whether a validation's value is better than the best one so far (None: there is none).
-
-    better: "lower" or "higher". A value that is not finite is worse than any number, and than none.
-    """
-    if not math.isfinite(value):
-        return False
-    if best is None or not math.isfinite(best):
-        return True
-    return value < best if better == "lower" else value > best
+        self._leading(write)
 
 
 def train(entry: Entry, config: TrainingConfig, dry_run: bool = False) -> int:

@@ -6,10 +6,13 @@ that was never interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +27,18 @@ class RunLog:
     def __init__(self, folder: Path, writes: bool, tensorboard: bool):
         self.folder = folder
         self.writes = writes
+        self.lines = 0  # of metrics.jsonl
         self._with_tensorboard = tensorboard and writes
         self._events: Any = None
         self._bar: Any = None
         self._handlers: list[logging.Handler] = []
+        self._excepthook = threading.excepthook
         self._began = (time.monotonic(), 0)
         self._step_began = 0.0
         self._spent = [0.0, 0]  # seconds and images since the last line: validation and saving do not count
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
-            text = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+            text = _LogFile(folder / "log.txt", encoding="utf-8")
             text.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
             self._handlers = [text, _Console()]
             for handler in self._handlers:
@@ -46,20 +51,21 @@ class RunLog:
         if self.writes:
             logger.info("%s", message)
 
-    def start(self, images: int, total: int) -> None:
-        """Begin (or go on) at `images` of `total`: later records are dropped."""
+    def start(self, images: int, total: int, lines: int | None = None) -> None:
+        """Begin (or go on) at `images` of `total`: later records are dropped, and those after the first `lines`, where
+        it is known how many there were."""
         if not self.writes:
             return
-        self._truncate(images)
+        self._truncate(images, lines)
         if self._with_tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
+            threading.excepthook = _without_event_threads(self._excepthook)
             self._events = SummaryWriter(str(self.folder), purge_step=images + 1)
         from tqdm import tqdm
 
-        self._bar = tqdm(
-            total=total, initial=images, unit="image", dynamic_ncols=True, disable=None
-        )  # only on a terminal
+        # With disable=None only on a terminal.
+        self._bar = tqdm(total=total, initial=images, unit="image", dynamic_ncols=True, disable=None)
         self._began = (time.monotonic(), images)
 
     def begin_step(self) -> None:
@@ -80,6 +86,7 @@ class RunLog:
         line = json.dumps({"images": images, "kind": kind, **values})
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as handle:
             handle.write(line + "\n")
+        self.lines += 1
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"{kind}/{name}", value, images)
@@ -98,14 +105,17 @@ class RunLog:
                 self._events.add_image(name, np.asarray(image.convert("RGB")), images, dataformats="HWC")
 
     def close(self) -> None:
-        """Finish the files."""
+        """Finish the files, as far as the disk takes it."""
         if self._bar is not None:
             self._bar.close()
         if self._events is not None:
-            self._events.close()
+            with contextlib.suppress(OSError):
+                self._events.close()
+        threading.excepthook = self._excepthook
         for handler in self._handlers:
             logger.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):
+                handler.close()
         self._handlers = []
 
     def _pace(self, images: int, total: int) -> str:
@@ -115,19 +125,51 @@ class RunLog:
         rate = count / max(seconds, 1e-9)
         return f"({rate:.3g} images/s, {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left)"
 
-    def _truncate(self, images: int) -> None:
-        """Drop the lines after `images`, and a line that a killed run left unfinished."""
+    def _truncate(self, images: int, lines: int | None) -> None:
+        """Drop the lines after `images`, a line that a killed run left unfinished, and any that are damaged."""
         path = self.folder / "metrics.jsonl"
         if not path.is_file():
             return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["images"] <= images:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue
+        known, damaged = read_records(path)
+        kept = [json.dumps(record) + "\n" for record in known if record["images"] <= images][:lines]
+        if damaged:
+            self.say(f"{path}: {damaged} lines cannot be read and are left out")
         write_atomic(path, "".join(kept))
+        self.lines = len(kept)
+
+
+def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """(the lines of a metrics.jsonl in order, how many others cannot be read, apart from an unfinished last one)."""
+    lines = path.read_bytes().split(b"\n")
+    records, damaged = [], 0
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line.decode())
+            if not isinstance(record["images"], int) or not isinstance(record["kind"], str):
+                raise TypeError(line)
+            records.append(record)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            damaged += number < len(lines)
+    return records, damaged
+
+
+def _without_event_threads(before: Callable[[threading.ExceptHookArgs], Any]) -> Callable[..., Any]:
+    """TensorBoard writes in a thread of its own, and raises what went wrong there at the next call: the thread's
+    traceback says nothing more."""
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        of_events = type(arguments.thread).__name__ == "_AsyncWriterThread"
+        if not (of_events and isinstance(arguments.exc_value, OSError)):
+            before(arguments)
+
+    return hook
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written ends the run, as any other file does; logging would print a traceback and go on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name, called in its `except`
+        raise
 
 
 class _Console(logging.Handler):

@@ -8,6 +8,7 @@ R1 penalty every 16 steps, a generator, and its path-length penalty every 4.
 from __future__ import annotations
 
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -186,6 +187,18 @@ class Task(ABC):
     def mine(self, whole: Tensor) -> Tensor:
         """This process's rows of a tensor for all processes' images."""
         return whole[self.world.rank :: self.world.size]
+
+
+def improves(value: float, best: float | None, better: str) -> bool:
+    """Whether a validation's value is better than the best one so far (None: there is none).
+
+    better: "lower" or "higher". A value that is not finite is worse than any number, and than none.
+    """
+    if not math.isfinite(value):
+        return False
+    if best is None or not math.isfinite(best):
+        return True
+    return value < best if better == "lower" else value > best
 
 
 # The registry ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import hashlib
 import torch
 from torch import nn
 
+from sdic.errors import ConfigError
+
 
 def fingerprint(module: nn.Module) -> str:
     """Hex sha256 over the names, shapes and float32 bytes of a module's tensors, the same on every device."""
@@ -17,10 +19,33 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def resolve_device(name: str = "auto") -> torch.device:
-    """ "auto" is CUDA, else Apple's MPS, else the CPU; any other name is taken as it is."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+def resolve_device(name: str | torch.device = "auto", one_size: bool = False) -> torch.device:
+    """The device of a name: "auto" is CUDA, else Apple's MPS, else the CPU; "cpu", "cuda", "cuda:1", "mps" are
+    themselves. ConfigError for one that does not exist, or not here.
+
+    Whoever computes gets the device here, so here is also decided how a GPU computes: see `set_arithmetic`.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name!r} does not exist; write auto, cpu, cuda, cuda:1 or mps") from error
+    here = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
+    if (device.index or 0) >= here:
+        raise ConfigError(f"device {name}: torch finds {here} of the kind {device.type} here; use cpu, or auto")
+    if device.type == "cuda":
+        set_arithmetic(one_size)
+    return device
+
+
+def set_arithmetic(one_size: bool) -> None:
+    """The one place where PyTorch's switches for GPUs are set, for the whole process.
+
+    "fp32" is float32: without TF32, which keeps 10 bits of 23, in matrix products and in convolutions (where PyTorch
+    has it on). one_size: all batches have one shape, as in training: cuDNN then tries its algorithms and keeps the
+    fastest, so that two runs may differ by rounding; otherwise it chooses by rule.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = one_size

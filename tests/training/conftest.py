@@ -17,6 +17,16 @@ def one_thread():
 def small_config():
     """Words -> the config of a small run."""
     from sdic.config import load_config
-    from sdic.training.config import TrainConfig
+    from sdic.training.task import find_task
 
-    return lambda *words: load_config(TrainConfig, DEBUG, [*SMALL, *map(str, words)])
+    schema = find_task("sdic").config
+    return lambda *words: load_config(schema, DEBUG, [*SMALL, *map(str, words)])
+
+
+@pytest.fixture
+def task_of(small_config):
+    """Words -> the task of a small run, alone on the CPU."""
+    from sdic.training.distributed import World
+    from sdic.training.tasks.inverter import InverterTask
+
+    return lambda *words: InverterTask("sdic", small_config(*words), World(0, 1, torch.device("cpu")))

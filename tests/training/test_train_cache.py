@@ -86,3 +86,21 @@ def test_a_run_with_a_full_cache_equals_one_that_never_finds_anything(tmp_path, 
     assert lines[0] == lines[1]
     assert "filling the cache" in (tmp_path / "full" / "log.txt").read_text()
     assert "filling the cache" not in (tmp_path / "blind" / "log.txt").read_text()  # complete: it need not look
+
+
+def test_damaged_shards_and_entries_are_named_and_computed_anew(tmp_path, small_config):
+    """One shard cut short, one with a flipped byte: the numbers stay those of a whole cache."""
+    words = ("run.steps=2", "data.cache=first_pass", f"data.cache_dir={tmp_path / 'cache'}", "data.flip=false")
+    assert Trainer(small_config(*words, f"run.dir={tmp_path / 'whole'}"), World(0, 1, CPU)).run() == 0
+    (shard,) = (tmp_path / "cache").rglob("*.safetensors")
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # the last number of the last picture
+    cut = shard.with_name("0.safetensors")
+    cut.write_bytes(content[: len(content) // 2])
+    assert Trainer(small_config(*words, f"run.dir={tmp_path / 'damaged'}"), World(0, 1, CPU)).run() == 0
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "damaged")]
+    assert metrics[0] == metrics[1]
+    said = (tmp_path / "damaged" / "log.txt").read_text()
+    assert said.count("0.safetensors is damaged") == 1
+    assert said.count("is damaged; it is computed anew") == 1
+    assert not cut.exists()

@@ -4,13 +4,13 @@ import pytest
 import torch
 from training_processes import DEBUG, SMALL, run_processes
 
-STEPS = 7
+IMAGES = 14
 
 
 def words(folder, optimizer):
-    between = ["run.pictures=1", "run.pictures_every=4", "validation.every=4", "validation.limit=2"]
+    between = ["run.pictures=1", "run.pictures_every=8", "validation.every=8", "validation.limit=2"]
     between.append("validation.metrics=[l2,psnr]")
-    return [*SMALL, f"run.dir={folder}", f"run.steps={STEPS}", f"optim.name={optimizer}", "optim.ema=0.9", *between]
+    return [*SMALL, f"run.dir={folder}", f"run.images={IMAGES}", f"optim.name={optimizer}", "optim.ema_images=13", *between]
 
 
 def tensors(value, path=""):
@@ -30,18 +30,18 @@ def tensors(value, path=""):
 def test_kill_and_resume_equals_an_uninterrupted_run(tmp_path, optimizer, size):
     straight, broken = tmp_path / "straight" / "run", tmp_path / "broken" / "run"
     assert run_processes(DEBUG, words(straight, optimizer), size) == [0] * size
-    # Killed at 5: the last state is of step 3, in the middle of a line of metrics (2 steps), of Lookahead (5 or 6).
+    # Killed at step 5: the last state is of step 3, in the middle of a line of metrics (2 steps), of Lookahead (5 or 6).
     assert run_processes(DEBUG, words(broken, optimizer), size, die_at=5) == [-9] * size
     states = sorted(path.name for path in (broken / "checkpoints").glob("state-*"))
-    assert states == ["state-00000003.pt"]
+    assert states == ["state-00000006.pt"]
     assert (broken / "metrics.jsonl").read_text().count("\n") == 3  # two lines more than the state knows
     assert run_processes(DEBUG, words(broken, optimizer), size) == [0] * size
 
     assert (broken / "metrics.jsonl").read_bytes() == (straight / "metrics.jsonl").read_bytes()
-    weights = f"checkpoints/weights-{STEPS:08d}.safetensors"
+    weights = f"checkpoints/weights-{IMAGES:08d}.safetensors"
     assert (broken / weights).read_bytes() == (straight / weights).read_bytes()
     ours, theirs = (
-        dict(tensors(torch.load(folder / "checkpoints" / f"state-{STEPS:08d}.pt", weights_only=True)))
+        dict(tensors(torch.load(folder / "checkpoints" / f"state-{IMAGES:08d}.pt", weights_only=True)))
         for folder in (broken, straight)
     )
     assert ours.keys() == theirs.keys()

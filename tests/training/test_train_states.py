@@ -1,0 +1,199 @@
+"""Damaged states are noticed and named, and the older one goes on to the very same end."""
+
+import json
+import pickle
+import shutil
+import zipfile
+
+import pytest
+import torch
+
+from sdic.errors import CheckpointError
+from sdic.training.distributed import World
+from sdic.training.journal import Journal
+from sdic.training.state_files import list_states, resume, step_of, write_state
+from sdic.training.trainer import Trainer
+
+ALONE = World(0, 1, torch.device("cpu"))
+STEPS = 7  # saved at 3, 6 and 7
+KINDS = [{}, {"piece": 700}]
+"""One file, and one in pieces, as the two trainings write them."""
+
+
+class Hostile:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def flipped(path, share):
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 0x10
+    path.write_bytes(content)
+
+
+def hostile(path):
+    torch.save(Hostile(), path)
+
+
+def hostile_pickle(path):
+    path.write_bytes(pickle.dumps(Hostile()))
+
+
+def another_thing(path):
+    torch.save([1, 2, 3], path)
+
+
+def without_progress(path):
+    state = torch.load(path, weights_only=True)
+    del state["progress"]
+    torch.save(state, path)
+
+
+def near_its_end(path):
+    flipped(path, 0.995)
+
+
+def in_its_middle(path):
+    flipped(path, 0.5)
+
+
+DAMAGES = [truncated, emptied, near_its_end, in_its_middle, hostile, hostile_pickle, another_thing, without_progress]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished run."""
+    from training_processes import DEBUG, SMALL
+
+    from sdic.config import load_config
+    from sdic.training.config import TrainConfig
+
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    words = [*SMALL, f"run.dir={folder}", f"run.steps={STEPS}", "optim.ema=0.9"]
+    assert Trainer(load_config(TrainConfig, DEBUG, words), ALONE).run() == 0
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_run_goes_on_from_the_older_state_to_the_same_end(whole, tmp_path, small_config, capsys, damage):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    damage(folder / "checkpoints" / "state-00000007.pt")
+    config = small_config(f"run.dir={folder}", f"run.steps={STEPS}", "optim.ema=0.9")
+    assert Trainer(config, ALONE).run() == 0
+    said = (folder / "log.txt").read_text()
+    assert said.count("state-00000007.pt is damaged and left out") == 1
+    assert said.count(f"resuming {folder} at step 6 of 7") == 1
+    assert "executed" not in capsys.readouterr().out
+    assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    weights = "checkpoints/weights-00000007.safetensors"
+    assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
+    assert Trainer(config, ALONE).run() == 0  # and the state that was written in its place is whole
+    assert (folder / "log.txt").read_text().count("is damaged") == 1
+
+
+def test_a_run_without_a_whole_state_is_refused_and_nothing_is_overwritten(whole, tmp_path, small_config):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    for path in list_states(folder / "checkpoints"):
+        truncated(path)
+    before = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
+    with pytest.raises(CheckpointError, match=r"none of the 3 states.*state-00000007\.pt.*run\.dir"):
+        Trainer(small_config(f"run.dir={folder}", f"run.steps={STEPS}"), ALONE).run()
+    assert {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()} == before
+
+
+def test_a_damaged_state_does_not_push_out_the_whole_ones(whole, tmp_path, small_config):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    emptied(folder / "checkpoints" / "state-00000007.pt")
+    words = ("run.steps=20", "optim.ema=0.9", "run.keep_last=1", "run.save_every=0")
+    trainer = Trainer(small_config(f"run.dir={folder}", *words), ALONE)
+    trainer._after_step = lambda: setattr(trainer, "asked", 15)  # SIGTERM after one step, the 7th
+    assert trainer.run() == 0
+    assert [step_of(path) for path in list_states(folder / "checkpoints")] == [7]
+    assert resume(folder / "checkpoints", lambda path, state: state["progress"]["step"], print) == 7
+
+
+def contents(seed, count=3):
+    draw = torch.Generator().manual_seed(seed)
+    return {"weight": torch.randn(40, generator=draw), "step": seed, "names": ["a"] * count}
+
+
+def equal(state, other):
+    return (
+        state.keys() == other.keys()
+        and torch.equal(state["weight"], other["weight"])
+        and state["names"] == other["names"]
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=["one file", "pieces"])
+def test_any_flipped_byte_is_noticed_or_changes_nothing(tmp_path, kind):
+    """Every byte of the newest state's files in turn: what is read is one of the two states that were written."""
+    write_state(tmp_path, 1, contents(1), 2, **kind)
+    write_state(tmp_path, 2, contents(2), 2, **kind)
+    noticed = total = 0
+    for path in sorted(tmp_path.glob("state-00000002.*")):
+        content = path.read_bytes()
+        for place in range(0, len(content), 3):
+            path.write_bytes(content[:place] + bytes([content[place] ^ (1 << place % 8)]) + content[place + 1 :])
+            said = []
+            found = resume(tmp_path, lambda path, state: state, said.append)
+            assert equal(found, contents(1) if said else contents(2)), (path.name, place)
+            assert all("state-00000002" in line and "\n" not in line for line in said)
+            noticed, total = noticed + bool(said), total + 1
+        path.write_bytes(content)
+    assert noticed > 0.3 * total  # the rest is the padding of the zip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=["one file", "pieces"])
+def test_at_every_moment_a_whole_state_is_there(tmp_path, kind, monkeypatch):
+    write_state(tmp_path, 1, contents(1), 1, **kind)
+    for allowed in range(10):
+        calls = iter(range(100))
+
+        def fsync(number, allowed=allowed, calls=calls):
+            if next(calls) >= allowed:
+                raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", fsync)
+        try:
+            write_state(tmp_path, 2, contents(2), 1, **kind)
+        except OSError:
+            assert resume(tmp_path, lambda path, state: state["step"], pytest.fail) == 1
+            assert not list(tmp_path.glob("state-00000002*"))  # nothing takes room
+        else:
+            break
+    assert allowed == (1 if not kind else len(list(tmp_path.glob("state-00000002.*"))))
+    assert resume(tmp_path, lambda path, state: state["step"], pytest.fail) == 2
+    assert [step_of(path) for path in list_states(tmp_path)] == [2]
+
+
+def test_states_of_torch_have_checksums(tmp_path):
+    write_state(tmp_path, 1, contents(1), 1)
+    with zipfile.ZipFile(tmp_path / "state-00000001.pt") as archive:
+        assert len({entry.CRC for entry in archive.infolist()}) > 2
+
+
+def test_damaged_lines_of_metrics_are_left_out_and_counted(tmp_path):
+    lines = [json.dumps({"step": step, "kind": "train", "loss": step / 7}) for step in range(1, 6)]
+    damaged = [lines[0].encode(), lines[1].replace("train", "tr\udcffin").encode("utf-8", "surrogateescape")]
+    damaged += [b"\x00\xff\xfe", b"[1]", b'{"step": 2}', lines[2].encode(), lines[4].encode(), b'{"step": 3, "ki']
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join(damaged))
+    journal = Journal(tmp_path, True, False)
+    try:
+        journal.start(4, 10)
+        journal.record(5, 10, "train", {"loss": 5 / 7})
+    finally:
+        journal.close()
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == [lines[0], lines[2], lines[4]]
+    assert "4 lines cannot be read" in (tmp_path / "log.txt").read_text()
