@@ -30,12 +30,12 @@ from sdic.data.portraits import (
     sample_params,
     split_params,
 )
+from sdic.data.portraits.law import LAW, portrait_of
 from sdic.data.portraits.splits import get_split
 from sdic.data.sampler import derive_seed
 from sdic.data.sources import Request, open_source
 from sdic.errors import ConfigError
 from sdic.pretraining.config import DataConfig
-from sdic.pretraining.sampler import portrait_of
 from sdic.types import Geometry
 from sdic.utils.files import write_atomic
 
@@ -93,7 +93,9 @@ class Recipe:
 
     def folder(self, cache: Path) -> Path:
         """Where its chunks are kept."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        # What seeds become, other than codes, depends on the law's number: pictures of an older one are not read.
+        decides = asdict(self) if self.kind == "codes" else {**asdict(self), "law": LAW}
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
         return cache / f"{self.kind}-{self.split}-{self.resolution}px-{digest}"
 
 

@@ -1,6 +1,6 @@
 """The generator's first stage: StyleGAN2 taught by a renderer.
 
-`sampler.portrait_of` gives every z a portrait, so there is a right picture for every code. Three things are trained at
+`portrait_of` gives every z a portrait, so there is a right picture for every code. Three things are trained at
 once, each by regression:
 
 * the parameter encoder h: parameters -> w (linear, with a small correction), and with it
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from sdic.data.portraits import VECTOR_SIZE, params_to_vector
+from sdic.data.portraits.law import COORDINATES, portrait_of
 from sdic.errors import ConfigError
 from sdic.networks.portrait_nets import ParameterEncoder, PerceptualDistance
 from sdic.networks.stylegan2 import Generator, GeneratorConfig, Synthesis
@@ -32,7 +33,6 @@ from sdic.pretraining.exporting import export, grid
 from sdic.pretraining.losses import face_weight, pixel_loss
 from sdic.pretraining.mapping import OFFSET, center_styles, lay_wires, solve_output
 from sdic.pretraining.networks import perceptual_from, start_from
-from sdic.pretraining.sampler import COORDINATES, portrait_of
 from sdic.pretraining.stage import Stage
 
 FIRST_SIZE = 16

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pytorch_optimizer import Ranger
+
+from sdic.pretraining import bank
+from sdic.pretraining.bank import Recipe
 
 
 def test_pictures_are_drawn_with_fresh_noise(workshop: Any) -> None:
@@ -53,3 +57,12 @@ def test_the_evaluation_says_how_far_codes_are_from_w(workshop: Any) -> None:
     assert torch.isfinite(stage.own.distance(code)).all()
     w = stage.codes(200)
     assert float(stage.own.distance(w).mean()) == pytest.approx(stage.generator.config.style_dim**0.5, rel=0.2)
+
+
+def test_cached_pictures_of_another_law_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes become the same portraits as ever; seeds become those of the law."""
+    codes, split = Recipe("codes", 16, 4, 80, "generator"), Recipe("split", 16, 4)
+    before = codes.folder(tmp_path), split.folder(tmp_path)
+    monkeypatch.setattr(bank, "LAW", bank.LAW + 1)
+    assert codes.folder(tmp_path) == before[0]
+    assert split.folder(tmp_path) != before[1]

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from sdic.checkpoints import read_bundle
 from sdic.config import load_config
 from sdic.data.portraits import VECTOR_SIZE, vector_layout
+from sdic.data.portraits.law import COORDINATES
 from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, ParameterEncoder
 from sdic.networks.stylegan2 import Generator, GeneratorConfig, Mapping
@@ -24,7 +25,6 @@ from sdic.pretraining.encoder import offset_norms, rows_open
 from sdic.pretraining.exporting import export
 from sdic.pretraining.loop import train
 from sdic.pretraining.mapping import LIFT, OFFSET, center_styles, lay_wires, solve_output
-from sdic.pretraining.sampler import COORDINATES
 from sdic.pretraining.stages import STAGES
 from sdic.pretraining.state import read_state, write_state
 from sdic.pretraining.supervised import code_pool, draw_at, growing_size

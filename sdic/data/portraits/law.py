@@ -1,9 +1,8 @@
-"""z -> portrait: a fixed function that gives every Gaussian code of the generator the parameters of a portrait.
+"""The law of portraits: a fixed function from coordinates to the parameters of a portrait, and from a generator's z.
 
-The law is that of `sdic.data.portraits.sample_params`, field by field and jointly, but a function of the code instead
-of a stream of random numbers, and as smooth as the law allows: what a mapping network has to learn.
+A coordinate is a standard normal number. A portrait's own come from its seed (:mod:`.sampling`), a generator's are its
+code z by its length: both are portraits of one law, which is as smooth a function as a mapping network can learn.
 
-* It depends on z / |z| alone, as the mapping network does: a coordinate is t_i = z_i / rms(z).
 * A real field is the inverse of its distribution function at the coordinate's own, so it moves with the coordinate.
 * A hue is the angle of two coordinates, so that it goes round without a seam.
 * A choice is the largest of one coordinate each (Gumbel's way: exact probabilities), so that all choices border on all.
@@ -16,31 +15,67 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdic.data.portraits import PortraitParams
-from sdic.data.portraits import sampling as law
-from sdic.data.portraits.params import SPECS
 from sdic.errors import ConfigError
 
+from .params import CLOTHES_STYLES, SPECS, PortraitParams
+
+LAW = 2  # number of the law by which seeds become portraits; the pictures of a split are others where it is another
 EDGE = 1e-6  # how close to 0 and 1 a uniform number comes
 BETA_ROWS, BETA_STEPS = 65, 2049  # of the table of the hair colour's distribution
+
+# Colours are sRGB; neighbours are mixed, so that hair and eyes come in all shades between.
+# Hair from black to pale blond.
+HAIR_COLORS = (
+    (0.09, 0.075, 0.07),
+    (0.17, 0.11, 0.08),
+    (0.30, 0.19, 0.12),
+    (0.44, 0.28, 0.16),
+    (0.62, 0.44, 0.25),
+    (0.84, 0.69, 0.43),
+    (0.91, 0.81, 0.60),
+)
+# Hair from auburn to ginger.
+RED_HAIR_COLORS = ((0.40, 0.14, 0.08), (0.66, 0.28, 0.11), (0.78, 0.45, 0.22))
+# Eyes from dark brown over green and grey to blue.
+EYE_COLORS = (
+    (0.22, 0.13, 0.08),
+    (0.36, 0.22, 0.12),
+    (0.50, 0.36, 0.18),
+    (0.36, 0.46, 0.24),
+    (0.42, 0.50, 0.50),
+    (0.30, 0.48, 0.66),
+)
+# Relative frequency of HAIR_STYLES at the masculine end of the hidden masculine-feminine scale.
+MASCULINE_HAIR_STYLES = (0.8, 1.3, 2.2, 1.8, 0.7, 1.2, 0.7, 0.1, 0.25, 0.2, 0.1)
+# The same at its feminine end.
+FEMININE_HAIR_STYLES = (0.05, 0.15, 0.35, 0.2, 0.9, 1.0, 0.9, 1.8, 2.0, 1.8, 1.6)
 
 
 def portrait_of(z: Tensor) -> PortraitParams:
     """Codes [B, D] -> B portraits without details, on the device of `z`. The length of a code does not matter.
 
-    ConfigError where D is below COORDINATES.
+    A coordinate is z_i / rms(z), as the mapping network takes it. ConfigError where D is below COORDINATES.
     """
     if z.ndim != 2 or z.shape[1] < COORDINATES:
         raise ConfigError(f"a portrait takes {COORDINATES} coordinates; codes are {list(z.shape)}")
-    taken = _Coordinates(z)
+    return portrait_at(z.float() * torch.rsqrt(z.float().square().mean(1, keepdim=True) + 1e-12), z.shape[1])
+
+
+def portrait_at(coordinates: Tensor, sphere: int = 0) -> PortraitParams:
+    """Coordinates [B, COORDINATES or more] -> B portraits without details, on their device.
+
+    The first IDENTITY_COORDINATES make the person, the rest what may change about a person. sphere: number of
+    dimensions in which the coordinates are a point on a sphere; 0 where they are independent normal numbers.
+    """
+    taken = _Coordinates(coordinates, sphere)
     fields = {**_identity(taken), **_nuisance(taken)}
-    values = PortraitParams.defaults(len(z), z.device).as_dict()
+    values = PortraitParams.defaults(len(coordinates), coordinates.device).as_dict()
     for spec in SPECS:
         if spec.name in fields:
             values[spec.name] = fields[spec.name].to(spec.dtype).contiguous()
@@ -48,10 +83,11 @@ def portrait_of(z: Tensor) -> PortraitParams:
 
 
 class _Coordinates:
-    """The coordinates of a batch of codes, taken one after the other."""
+    """The coordinates of a batch [B, N], taken one after the other; see `portrait_at`."""
 
-    def __init__(self, z: Tensor):
-        self.t = z.float() * torch.rsqrt(z.float().square().mean(1, keepdim=True) + 1e-12)
+    def __init__(self, t: Tensor, sphere: int):
+        self.t = t
+        self.kurtosis = -6 / (sphere + 2) if sphere else 0.0
         self.taken = 0
 
     def normal(self) -> Tensor:
@@ -62,13 +98,13 @@ class _Coordinates:
     def uniform(self) -> Tensor:
         """[B], uniform in (0, 1).
 
-        A coordinate of a point on the sphere of radius sqrt(D) has variance 1 and excess kurtosis -6 / (D + 2); the
-        Edgeworth term F(t) = Phi(t) - kurtosis / 24 * He3(t) * phi(t) takes the error from 1/D to 1/D^2.
+        A normal number has F(t) = Phi(t). A coordinate of a point on the sphere of radius sqrt(D) has variance 1 and
+        excess kurtosis -6 / (D + 2); the Edgeworth term F(t) = Phi(t) - kurtosis / 24 * He3(t) * phi(t) takes the error
+        from 1/D to 1/D^2.
         """
         t = self.normal()
         density = torch.exp(-0.5 * t.square()) / math.sqrt(2 * math.pi)
-        kurtosis = -6 / (self.t.shape[1] + 2)
-        value = torch.special.ndtr(t) - kurtosis / 24 * (t**3 - 3 * t) * density
+        value = torch.special.ndtr(t) - self.kurtosis / 24 * (t**3 - 3 * t) * density
         return value.clamp(EDGE, 1 - EDGE)
 
     def hue(self) -> Tensor:
@@ -89,7 +125,7 @@ class _Coordinates:
         return (deviation * self.normal()).clamp(-limit, limit)
 
     def factor(self, shift: Tensor | float = 0.0) -> Tensor:
-        """[B] in [-1, 1]: a facial proportion, as `sampling._factor`, plus a shift."""
+        """[B] in [-1, 1]: a facial proportion, more often near the middle, plus a shift."""
         return (self.bell(0.5, 1.0) + shift).clamp(-1, 1)
 
     def amount(self, chance: Tensor | float, low: float, high: float) -> Tensor:
@@ -101,18 +137,19 @@ class _Coordinates:
 
 
 def _identity(c: _Coordinates) -> dict[str, Tensor]:
-    """The fields that `sampling.draw_identity` draws."""
+    """The fields that make a person."""
     femininity = c.uniform()
-    masculine = 1 - 2 * femininity
+    masculine = 1 - 2 * femininity  # -1..1
     tone = c.uniform() ** 1.4
     light = 1 - tone
-    like: Sequence[Sequence[float]] = (law.MASCULINE_HAIR_STYLES, law.FEMININE_HAIR_STYLES)
-    ends = torch.tensor(like, device=tone.device)
+    like: Sequence[Sequence[float]] = (MASCULINE_HAIR_STYLES, FEMININE_HAIR_STYLES)
+    ends = torch.tensor(like, device=tone.device, dtype=tone.dtype)
     style = c.choice(ends[0] * (1 - femininity)[:, None] + ends[1] * femininity[:, None])
 
-    hair = _mix(law.HAIR_COLORS, _beta_quantile(c.uniform(), tone))
+    # Dark skin comes mostly with dark hair and eyes, light skin with all.
+    hair = _mix(HAIR_COLORS, _beta_quantile(c.uniform(), tone))
     red = c.uniform() < 0.14 * light
-    hair = torch.where(red[:, None], _mix(law.RED_HAIR_COLORS, c.uniform()), hair)
+    hair = torch.where(red[:, None], _mix(RED_HAIR_COLORS, c.uniform()), hair)
     dyed = c.uniform() < 0.02
     hair = torch.where(dyed[:, None], _hsv(c.hue(), c.between(0.4, 0.7), c.between(0.4, 0.8)), hair)
 
@@ -136,7 +173,7 @@ def _identity(c: _Coordinates) -> dict[str, Tensor]:
         "eye_spacing": c.factor(),
         "eye_tilt": c.factor(),
         "lashes": (0.15 + 0.75 * femininity * c.between(0.4, 1.1)).clamp(0, 1),
-        "eye_color": _mix(law.EYE_COLORS, c.uniform() * (0.25 + 0.75 * light)),
+        "eye_color": _mix(EYE_COLORS, c.uniform() * (0.25 + 0.75 * light)),
         "brow_thickness": c.factor(0.45 * masculine),
         "brow_height": c.factor(),
         "brow_arch": c.factor(-0.35 * masculine),
@@ -158,12 +195,12 @@ def _identity(c: _Coordinates) -> dict[str, Tensor]:
 
 
 def _nuisance(c: _Coordinates) -> dict[str, Tensor]:
-    """The fields that `sampling.draw_nuisance` draws."""
+    """Attributes and scene: everything that may change while a person stays the same person."""
     hue, brightness = c.hue(), c.between(0.35, 0.9)
     old = c.uniform()
     age = torch.where(old < 0.12, 6 + 12 * old / 0.12, 18 + 66 * (old - 0.12) / 0.88)
     second_brightness = (brightness + 0.15 * c.normal()).clamp(0.2, 0.95)
-    clothes = c.choice(torch.ones(len(hue), len(law.CLOTHES_STYLES), device=hue.device))
+    clothes = c.choice(torch.ones(len(hue), len(CLOTHES_STYLES), device=hue.device))
     return {
         "yaw": c.bell(18.0, 48.0),
         "pitch": c.bell(5.0, 14.0),
@@ -184,7 +221,7 @@ def _nuisance(c: _Coordinates) -> dict[str, Tensor]:
 
 def _mix(table: Sequence[Sequence[float]], place: Tensor) -> Tensor:
     """Colours [B, 3] at `place` [B] (0..1) along a table."""
-    colors = torch.tensor(table, device=place.device)
+    colors = torch.tensor(table, device=place.device, dtype=place.dtype)
     at = place.clamp(0, 1) * (len(colors) - 1)
     low = at.floor().clamp(max=len(colors) - 2).long()
     return torch.lerp(colors[low], colors[low + 1], (at - low)[:, None])
@@ -200,7 +237,7 @@ def _hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 def _beta_quantile(u: Tensor, tone: Tensor) -> Tensor:
     """The hair colour's place: the u-quantile of Beta(1 + 0.6 (1 - tone), 1.2 + 3.5 tone), all [B] in [0, 1]."""
-    table = _beta_table().to(u.device)
+    table = _beta_table().to(u)
     row, column = tone * (BETA_ROWS - 1), u * (BETA_STEPS - 1)
     grid = torch.stack([column / (BETA_STEPS - 1), row / (BETA_ROWS - 1)], 1) * 2 - 1
     found = F.grid_sample(table[None, None], grid[None, None], align_corners=True, padding_mode="border")
@@ -224,12 +261,14 @@ def _beta_table() -> Tensor:
     return torch.stack(rows).clamp(0, 1).float()
 
 
-def _count() -> int:
-    taken = _Coordinates(torch.ones(1, 1024))
-    _identity(taken)
-    _nuisance(taken)
+def _count(*parts: Callable[[_Coordinates], dict[str, Tensor]]) -> int:
+    taken = _Coordinates(torch.ones(1, 1024), 0)
+    for part in parts:
+        part(taken)
     return taken.taken
 
 
-COORDINATES: int = _count()
-"""How many coordinates of a code decide its portrait."""
+IDENTITY_COORDINATES: int = _count(_identity)
+"""How many coordinates, the first, decide who a portrait shows."""
+COORDINATES: int = _count(_identity, _nuisance)
+"""How many coordinates decide a portrait."""
