@@ -69,7 +69,7 @@ _E4E_FACE = WeightFile(
 
 
 def _portraits(*names: str) -> tuple[WeightFile, ...]:
-    made = "sdic pretrain all"
+    made = "sdic build portraits"
     return tuple(WeightFile(f"portraits/{n}.safetensors", "this repository", "MIT", made_by=made) for n in names)
 
 

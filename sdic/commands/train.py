@@ -18,8 +18,8 @@ stopped; it ends with 0 when finished, 3 when run.minutes were over before, 130 
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> None:
-    """Describe the command's words. words: those that were given: a task among them has its settings explained."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's words."""
     parser.description = "Train a method's networks, a generator, e4e, or what a domain measures with."
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -27,17 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser, words: Sequence[str] = ()) ->
     parser.add_argument("--config", metavar="FILE", help="YAML file, such as configs/train/ffhq.yaml; default: none")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config, sizes and memory, and stop")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that differ, such as optim.lr=1e-4")
+
+
+def explain(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Let `--help` list the tasks, or explain the settings of the task among the words."""
     if {"-h", "--help"} & set(words):
         from sdic.settings import as_help
         from sdic.training.task import tasks
 
         known = tasks()
-        chosen = [word for word in words if word in known]
-        if chosen:
-            entry = known[chosen[0]]
-            parser.epilog = f"settings of {chosen[0]} ({entry.meaning}):\n{as_help(entry.config())}"
-        else:
-            parser.epilog = "tasks:\n" + "".join(f"  {n:22s} {e.meaning}\n" for n, e in known.items()) + "\n" + EPILOG
+        parser.epilog = "tasks:\n" + "".join(f"  {n:22s} {e.meaning}\n" for n, e in known.items()) + "\n" + EPILOG
+        for word in words:
+            if word in known:
+                parser.epilog = f"settings of {word} ({known[word].meaning}):\n{as_help(known[word].config())}"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdic.checkpoints import write_native
+from sdic.checkpoints import read_bundle, write_native
 from sdic.config import to_yaml
 from sdic.data.sampler import derive_seed
 from sdic.errors import CheckpointError, ConfigError, SdicError
@@ -83,9 +83,12 @@ class Trainer:
     def step(self, batches: Iterator[Any]) -> None:
         """One batch: every phase whose turn it is, then the averages."""
         task, progress, optim = self.task, self.progress, self.config.optim
+        task.steps, task.images = progress.steps, progress.images
         began = time.monotonic()
         self.log.begin_step()
         parts = [next(batches) for _ in range(optim.accumulate)]
+        self.buffers = [b for network in task.networks.values() for b in network.buffers()]
+        self.before = [buffer.clone() for buffer in self.buffers] if self.config.run.on_nan == "skip" else []
         values: dict[str, float] = {}
         for phase in task.phases:
             if progress.steps % phase.every == 0 and progress.images >= phase.start:
@@ -97,6 +100,7 @@ class Trainer:
             half = min(optim.ema_images, 0.05 * progress.images)
             average.decay = 0.5 ** (optim.batch / half)
             average.update(task.networks[role])
+        task.steps, task.images = progress.steps, progress.images
         task.after_step()
         if self.config.run.fit_minutes:
             progress.seconds += self.world.mean(torch.tensor(time.monotonic() - began, device=task.device)).item()
@@ -113,8 +117,6 @@ class Trainer:
             if len(task.phases) > 1:
                 network.requires_grad_(role in phase.networks)
         parameters = [p for role in phase.networks for p in task.networks[role].parameters()]
-        buffers = [b for network in task.networks.values() for b in network.buffers()]
-        before = [buffer.clone() for buffer in buffers] if config.run.on_nan == "skip" else []
         self._seed(phase.name)
         sums: dict[str, Tensor] = {}
         for part in parts:
@@ -137,7 +139,7 @@ class Trainer:
                 self._count(phase.name, values)
         else:
             self._not_finite(phase, values, parts, bool(torch.isfinite(sums["loss"])))
-            for buffer, old in zip(buffers, before, strict=True):
+            for buffer, old in zip(self.buffers, self.before, strict=True):
                 buffer.copy_(old)  # running statistics have had the bad batch
         scaler.update()
         phase.optimizer.zero_grad(set_to_none=True)
@@ -227,7 +229,7 @@ class Trainer:
         self._leading(lambda: self.log.record(progress.images, self.config.run.images, "validation", values))
         value = values.get(name, math.nan)
         if improves(value, progress.best, better):
-            progress.best = value
+            progress.best, progress.best_measured = value, values
             self._leading(lambda: self._write_weights(self.checkpoints / "best.safetensors"))
 
     def _draw(self, path: Path) -> None:
@@ -266,9 +268,11 @@ class Trainer:
         self._leading(write)
         self.saved = images
 
+    def _header(self) -> dict[str, str]:
+        return {"name": self.folder.name, "images": str(self.progress.images), **self.task.header()}
+
     def _write_weights(self, path: Path) -> None:
-        about = {"name": self.folder.name, "images": str(self.progress.images)}
-        write_native(path, self.task.exported(), {**about, **self.task.header()})
+        write_native(path, self.task.exported(), self._header())
 
     def _leading(self, write: Callable[[], None]) -> None:
         """The first process writes. Where it cannot, every process ends with its line, and none waits for it."""
@@ -330,7 +334,8 @@ class Trainer:
         return 0
 
     def _write_result(self, folder: Path) -> None:
-        """What a finished run is for: exported networks, settings, what was measured, a picture."""
+        """What a finished run is for: networks (the best, where `validation.best` says which those are), settings, what
+        was measured, a picture."""
         images = self.progress.images
         note = folder / "metrics.json"
         there = self.world.gather(note.is_file() and json.loads(note.read_text()).get("images") == images)[0]
@@ -339,9 +344,13 @@ class Trainer:
         self._draw(folder / "samples.png")
 
         def write() -> None:
-            files = self.task.export(folder)
+            best = self.checkpoints / "best.safetensors"
+            kept = self.progress.best is not None and best.is_file()
+            networks = read_bundle(best).networks if kept else self.task.exported()
+            values = self.progress.best_measured if kept else self.progress.measured
+            files = self.task.export(folder, networks, self._header())
             write_atomic(folder / "config.yaml", to_yaml(self.config))
-            write_atomic(note, json.dumps({"images": images, **self.progress.measured}, indent=2) + "\n")
+            write_atomic(note, json.dumps({"images": images, **values}, indent=2) + "\n")
             self.log.say("done: " + ", ".join(f"{path} {path.stat().st_size / 2**20:.2f} MiB" for path in files))
 
         self._leading(write)
@@ -351,6 +360,8 @@ def train(entry: Entry, config: TrainingConfig, dry_run: bool = False) -> int:
     """Run a config in this process (one of several under torchrun). Returns the exit code of `Trainer.run`."""
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
+    if entry.run is not None and not dry_run:
+        return entry.run(config)
     world: World = join(config.device)
     try:
         trainer = Trainer(entry.build(config, world))

@@ -17,9 +17,13 @@ VERSION = 2
 
 @dataclass
 class Progress:
-    """steps: training steps done. images: had so far, over all processes. skipped: phases left out in a row. sums,
-    counts: of the terms since the last line of metrics.jsonl. best: the best validation value so far. measured:
-    the last validation. seconds: of training, over all calls, where `run.fit_minutes` asks. lines: of metrics.jsonl."""
+    """How far a run is.
+
+    steps: training steps done. images: had so far, over all processes. skipped: phases left out in a row.
+    sums, counts: of the terms since the last line of metrics.jsonl. lines: of metrics.jsonl.
+    best, best_measured: the best validation so far, by its value, and all of it. measured: the last validation.
+    seconds: of training, over all calls, where `run.fit_minutes` asks.
+    """
 
     steps: int = 0
     images: int = 0
@@ -27,6 +31,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     best: float | None = None
+    best_measured: dict[str, float] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     lines: int | None = None

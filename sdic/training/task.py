@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sdic.errors import UnknownNameError
+from sdic.errors import ConfigError, UnknownNameError
 from sdic.fast import slice_volumes
 from sdic.training import batchnorm
-from sdic.training.config import OptimConfig, TrainingConfig
+from sdic.training.config import OptimConfig
 from sdic.training.distributed import World
 from sdic.training.exporting import export
 from sdic.training.optim import WeightAverage, build_optimizer
@@ -72,6 +72,7 @@ class Task(ABC):
         self.averages: dict[str, WeightAverage] = {}
         self.extra: dict[str, Tensor] = {}
         self.phases: list[Phase] = []
+        self.steps = self.images = 0  # had before this step; the loop keeps them
         self.say: Callable[[str], None] = print
         self.draw = torch.Generator(world.device)
 
@@ -89,7 +90,7 @@ class Task(ABC):
         """ "loss", a scalar with a gradient, and terms to write down, of one micro-batch."""
 
     def after_step(self) -> None:  # noqa: B027 - may be nothing
-        """What else changes with a step."""
+        """What else changes with a step; `steps` and `images` count it already."""
 
     def evaluate(self) -> dict[str, float]:
         """What the networks are worth now, in numbers; every process gets the same ones."""
@@ -116,10 +117,12 @@ class Task(ABC):
         """What the header of its files says."""
         return {"task": self.name}
 
-    def export(self, folder: Path) -> list[Path]:
-        """Write the result into a folder; returns the files."""
+    def export(self, folder: Path, networks: Mapping[str, nn.Module], about: Mapping[str, str]) -> list[Path]:
+        """Write the result, `exported()` as it is or as it was at its best, into a folder; returns the files.
+
+        about: goes into the header."""
         path = folder / f"{self.name}.safetensors"
-        export(path, self.exported(), self.outputs, self.header())
+        export(path, {role: network.to(self.device) for role, network in networks.items()}, self.outputs, about)
         return [path]
 
     def names(self, batch: Any) -> list[str]:
@@ -206,21 +209,37 @@ def improves(value: float, best: float | None, better: str) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """A task by name: the class of its settings, and what makes it of them. meaning: for `sdic train --help`."""
+    """A task by name: the class of its settings, and what makes it of them. meaning: for `sdic train --help`. run: in
+    place of the loop, for what is found in one go."""
 
-    config: type[TrainingConfig]
+    config: type[Any]
     build: Callable[[Any, World], Task]
     meaning: str
+    run: Callable[[Any], int] | None = None
 
 
-MODULES = ["sdic.training.tasks.inverter"]
+MODULES = [
+    *(f"sdic.training.tasks.{name}" for name in ("inverter", "stylegan2", "e4e")),
+    "sdic.portraits.tasks",
+]
 """Modules that register tasks when they are imported. Nothing else names the domains' own."""
 _TASKS: dict[str, Entry] = {}
 
 
-def register(name: str, config: type[TrainingConfig], build: Callable[[Any, World], Task], meaning: str) -> None:
+def register(
+    name: str,
+    config: type[Any],
+    build: Callable[[Any, World], Task],
+    meaning: str,
+    run: Callable[[Any], int] | None = None,
+) -> None:
     """Make a task known by its name."""
-    _TASKS[name] = Entry(config, build, meaning)
+    _TASKS[name] = Entry(config, build, meaning, run)
+
+
+def not_trained(config: Any, world: World) -> Task:
+    """Stands for `build` where there is no loop."""
+    raise ConfigError("this is found in one go: there is no run to describe")
 
 
 def tasks(modules: Iterable[str] | None = None) -> dict[str, Entry]:

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdic.checkpoints import read_bundle
 from sdic.data.dataset import Batch, PictureDataset, Sample, collate
 from sdic.data.sampler import derive_seed
 from sdic.errors import ConfigError
@@ -29,7 +28,6 @@ from sdic.losses.joint import JointLoss
 from sdic.methods import METHODS, Inverter
 from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
-from sdic.training.exporting import export
 from sdic.training.photos import Photos
 from sdic.training.task import Phase, Task, register
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
@@ -177,20 +175,13 @@ class InverterTask(Task):
         return {role: self.shown(role) for role in self.networks}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
-        return self.inverter_of(networks).invert(self.examples(8)).image
+        inverter = self.inverter_of(networks)
+        inverter.precision = "fp32"
+        return inverter.invert(self.examples(8)).image
 
     def header(self) -> dict[str, str]:
         hashes = {f"{role}_sha256": value for role, value in self.hashes().items()}
         return {"method": self.method, **self.origin, **self.inverter.header(), **hashes}
-
-    def export(self, folder: Path) -> list[Path]:
-        """The best weights where the run was validated, else the last ones."""
-        best = Path(self.config.run.dir) / "checkpoints" / "best.safetensors"
-        networks: Mapping[str, nn.Module] = read_bundle(best).networks if best.is_file() else self.exported()
-        path = folder / f"{self.method}.safetensors"
-        about = {"name": Path(self.config.run.dir).name, **self.header()}
-        export(path, {role: network.to(self.device) for role, network in networks.items()}, self.outputs, about)
-        return [path]
 
     def sizes(self) -> list[str]:
         sizes: Any = self.frozen["generator"].config  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Pictures to train on, as bytes in memory: rendered portraits with what is known of them, or a user's own.
+"""Rendered portraits to train on, with what is known of them, as bytes in memory.
 
 Rendering costs more than a training step, so portraits are drawn once, in chunks that are each one cache file, and
 every stage that wants the same ones reads them. Chunk i depends on the recipe and i alone.
@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
-from sdic.data.dataset import PictureDataset
 from sdic.data.portraits import (
     DETAIL_SWITCHES,
     VECTOR_SIZE,
@@ -33,24 +34,16 @@ from sdic.data.portraits import (
 from sdic.data.portraits.law import LAW, portrait_of
 from sdic.data.portraits.splits import get_split
 from sdic.data.sampler import derive_seed
-from sdic.data.sources import Request, open_source
-from sdic.errors import ConfigError
-from sdic.pretraining.config import DataConfig
-from sdic.types import Geometry
+from sdic.data.samples import SamplesConfig, SampleSet
 from sdic.utils.files import write_atomic
 
 LABELS = VECTOR_SIZE + len(DETAIL_SWITCHES)
 MOMENTS = 5_000_000  # from this place in a split on, seeds are used for what surrounds a person, not for people
-Say = Callable[[str], None]
-
-
-class OutOfTimeError(Exception):
-    """The run's minutes are over before its pictures are drawn; what is drawn is kept."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a rendered bank shows.
+    """What a set of portraits shows.
 
     kind "codes": portrait_of(z) for z [N, D] from a seed, without details: the generator's domain.
     kind "split": the first portraits of a split. kind "people": of a split's people, each `views` times in a row,
@@ -99,44 +92,23 @@ class Recipe:
         return cache / f"{self.kind}-{self.split}-{self.resolution}px-{digest}"
 
 
-@dataclass
-class Bank:
-    """pictures: uint8 [N, 3, R, R]. labels: float32 [N, P], `params_to_vector` of the portrait without its details,
-    then 1 or 0 for each of DETAIL_SWITCHES; empty [N, 0] for a user's pictures. z: [N, D] where portraits come from
-    codes."""
-
-    pictures: Tensor
-    labels: Tensor
-    z: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def batch(self, index: Tensor, flip: bool = False) -> Tensor:
-        """Pictures [B, 3, R, R] in [-1, 1]; each is mirrored with probability 1/2 if `flip`."""
-        picture = self.pictures[index].float() / 127.5 - 1
-        if flip:
-            mirrored = torch.rand(len(picture), device=picture.device) < 0.5
-            picture = torch.where(mirrored[:, None, None, None], picture.flip(3), picture)
-        return picture
-
-    def draw(self, count: int) -> Tensor:
-        """Random indices [count], from the device's random state."""
-        return torch.randint(len(self), (count,), device=self.pictures.device)
-
-
 def labels_of(params: PortraitParams) -> Tensor:
-    """[N, LABELS], see `Bank.labels`."""
+    """[N, LABELS]: `params_to_vector` of the portraits without details, then 1 or 0 for each of DETAIL_SWITCHES."""
     switches = torch.stack([(getattr(params, name) > 0).float() for name in DETAIL_SWITCHES], 1)
     return torch.cat([params_to_vector(params.without_details()), switches], 1)
 
 
-def render_bank(
-    recipe: Recipe, count: int, device: torch.device, cache: str = "", deadline: float = 0.0, say: Say = print
-) -> Bank:
+def render_samples(
+    recipe: Recipe,
+    count: int,
+    device: torch.device,
+    cache: str = "",
+    stopped: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = print,
+) -> SampleSet:
     """At least `count` portraits (whole chunks), on the device. Chunks in the cache are read, others drawn and kept.
 
-    deadline: `time.monotonic()` at which OutOfTimeError is raised, 0 for never.
+    Where `stopped()` before all are drawn, those of the chunks so far come back.
     """
     chunks = max(1, -(-count // recipe.chunk))
     folder = recipe.folder(Path(cache)) if cache else None
@@ -147,44 +119,49 @@ def render_bank(
     began, drawn = time.monotonic(), 0
     for index in range(chunks):
         part = slice(index * recipe.chunk, (index + 1) * recipe.chunk)
-        path = None if folder is None else folder / f"{index:05d}.npz"
-        found = None if path is None or not path.is_file() else _read(path)
+        found = None if folder is None else _read(folder / f"{index:05d}.npz")
         if found is None:
-            if deadline and time.monotonic() > deadline:
-                raise OutOfTimeError(f"{index} of {chunks} chunks of pictures are drawn")
-            params = recipe.params(index, device)
-            found = (((render(params, recipe.resolution) + 1) * 127.5).round().clamp(0, 255).byte(), labels_of(params))
+            if stopped():
+                return SampleSet(pictures[: part.start], labels[: part.start])
+            found = draw_chunk(recipe, index, device, folder)
             drawn += recipe.chunk
-            if path is not None:
-                _write(path, *found)
             if drawn // recipe.chunk % 20 == 0:
                 rate = drawn / (time.monotonic() - began)
                 say(f"drawn {part.stop} of {len(pictures)} {recipe.kind}: {rate:.0f} images/s")
         pictures[part], labels[part] = found[0].to(device), found[1].to(device)
     z = torch.cat([recipe.codes(index) for index in range(chunks)]).to(device) if recipe.kind == "codes" else None
-    return Bank(pictures, labels, z)
+    return SampleSet(pictures, labels, z)
 
 
-def folder_bank(config: DataConfig, device: torch.device) -> Bank:
-    """A user's pictures, cropped and scaled to squares as for inversion, on the device."""
-    source, names, _ = open_source(Request(config.source, config.path, limit=config.count))
-    size = config.resolution
-    dataset = PictureDataset(source, names, Geometry(size, (size, size)))
-    pictures = torch.empty(len(dataset), 3, size, size, dtype=torch.uint8)
-    for index in range(len(dataset)):
-        pictures[index] = ((dataset[index].photo + 1) * 127.5).round().clamp(0, 255).byte()
-    return Bank(pictures.to(device), torch.empty(len(pictures), 0, device=device))
+def draw_chunk(recipe: Recipe, index: int, device: torch.device, folder: Path | None) -> tuple[Tensor, Tensor]:
+    """Pictures and labels of a chunk, drawn, and kept in the folder if there is one."""
+    params = recipe.params(index, device)
+    chunk = ((render(params, recipe.resolution) + 1) * 127.5).round().clamp(0, 255).byte(), labels_of(params)
+    if folder is not None:
+        _write(folder / f"{index:05d}.npz", *chunk)
+    return chunk
 
 
-def open_bank(
-    config: DataConfig, recipe: Recipe, count: int, device: torch.device, deadline: float = 0.0, say: Say = print
-) -> Bank:
-    """`count` portraits of a recipe, or the user's pictures where `data.source` says so. ConfigError for none."""
-    if config.source != "portraits":
-        return folder_bank(config, device)
-    if count < 1:
-        raise ConfigError("data.count must be at least 1 for portraits")
-    return render_bank(recipe, count, device, config.cache, deadline, say)
+def open_samples(
+    config: SamplesConfig,
+    count: int,
+    device: torch.device,
+    recipe: dict[str, Any],
+    rank: int,
+    world: int,
+    stopped: Callable[[], bool],
+    say: Callable[[str], None],
+) -> SampleSet:
+    """Portraits of a recipe: see `data.samples.open_samples`. With a cache each process draws its share of the chunks
+    first."""
+    wanted = Recipe(resolution=config.resolution, **{"chunk": config.chunk, **recipe})
+    if world > 1 and config.cache:
+        folder = wanted.folder(Path(config.cache))
+        for index in range(rank, max(1, -(-count // wanted.chunk)), world):
+            if not stopped() and _read(folder / f"{index:05d}.npz") is None:
+                draw_chunk(wanted, index, device, folder)
+        dist.barrier()
+    return render_samples(wanted, count, device, config.cache, stopped, say)
 
 
 def _write(path: Path, pictures: Tensor, labels: Tensor) -> None:
@@ -194,7 +171,7 @@ def _write(path: Path, pictures: Tensor, labels: Tensor) -> None:
 
 
 def _read(path: Path) -> tuple[Tensor, Tensor] | None:
-    """The chunk, or None where the file is damaged (it is then drawn again)."""
+    """The chunk, or None where the file is not there or damaged (it is then drawn again)."""
     try:
         with np.load(path, allow_pickle=False) as content:
             return torch.from_numpy(content["pictures"]), torch.from_numpy(content["labels"])

@@ -8,10 +8,11 @@ Shapes: N codes, D style width, K attributes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -21,9 +22,9 @@ from sdic.editing.directions import save_direction
 from sdic.editing.ganspace import principal_components
 from sdic.editing.manifest import MANIFEST
 from sdic.errors import ConfigError, SdicError
-from sdic.pretraining.config import DirectionsConfig
-from sdic.pretraining.exporting import grid
-from sdic.pretraining.networks import need
+from sdic.settings import require, setting
+from sdic.training.frozen import need
+from sdic.training.task import grid, not_trained, register
 from sdic.types import Direction
 from sdic.utils.files import write_atomic
 from sdic.utils.images import write_png
@@ -33,6 +34,36 @@ Score = Callable[[Tensor], Tensor]
 """Codes [N, D] -> an attribute of their pictures [N], in its unit."""
 STEPS = 8  # to either side of a calibration
 TOLERANCE = 0.25  # what is asked for and what is measured may differ by so much within the useful range
+
+
+@dataclass
+class DirectionsConfig:
+    """InterFaceGAN on a generator."""
+
+    generator: str = setting("pretrained/portraits/generator.safetensors", "file of the generator")
+    attributes: str = setting("pretrained/portraits/attributes.safetensors", "file of the attribute network")
+    names: list[str] = setting(["age", "yaw", "smile"], "its attributes that get a direction")
+    units: list[str] = setting(["years", "degrees", "of the smile's scale, -1 to 1"], "what strength 1 of each is")
+    spans: list[float] = setting([40.0, 40.0, 1.0], "the largest changes asked for, in these units")
+    defaults: list[float] = setting([20.0, 20.0, 0.5], "the strength of each where none is asked for")
+    samples: int = setting(20_000, "codes drawn and scored")
+    batch: int = setting(64, "pictures scored at once")
+    extremes: float = setting(0.1, "share at either end that the classifier gets")
+    condition: bool = setting(True, "each direction leaves the other names' readouts as they are")
+    along: Literal["normal", "covariance"] = setting(
+        "covariance", "the shortest move by Euclid's length (as published) or by that of the codes' covariance"
+    )
+    probes: int = setting(256, "codes on which a unit is calibrated")
+    components: int = setting(0, "GANSpace's components, besides")
+    domain: str = setting("portraits", "the domain in the manifest, and the folder of the files")
+    folder: str = setting("editings", "holds manifest.yaml")
+    seed: int = setting(0, "of the codes")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.names), len(self.units), len(self.spans), len(self.defaults)}
+        require(len(lengths) == 1, "names, units, spans and defaults need one entry each")
+        require(0 < self.extremes <= 0.5, f"extremes is a share of at most a half, got {self.extremes}")
 
 
 def classifier_normal(codes: Tensor, scores: Tensor, extremes: float) -> tuple[Tensor, float]:
@@ -139,7 +170,7 @@ def _useful(asked: Sequence[float], measured: Sequence[float]) -> tuple[float, f
 @torch.no_grad()
 def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
     """Find, calibrate and write all directions and their manifest; returns what was measured, by name."""
-    device = resolve_device(config.run.device)
+    device = resolve_device(config.device)
     generator: Any = need(config.generator, "generator", "finding directions").to(device)
     network: Any = need(config.attributes, "attribute_net", "finding directions").to(device)
     missing = [name for name in config.names if name not in network.config.names]
@@ -148,12 +179,12 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
 
     def attributes(codes: Tensor) -> Tensor:
         parts = []
-        for part in codes.split(config.run.batch):
+        for part in codes.split(config.batch):
             latent = part[:, None].expand(-1, generator.config.latent_rows, -1)
             parts.append(network(generator.synthesis(latent).clamp(-1, 1)))
         return torch.cat(parts)
 
-    draw = torch.Generator().manual_seed(config.run.seed)
+    draw = torch.Generator().manual_seed(config.seed)
     z = torch.randn(config.samples, generator.config.style_dim, generator=draw)
     codes = generator.mapping(z.to(device))
     scores = attributes(codes)
@@ -184,9 +215,7 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
             "measured": curve.measured,
             "side_effects": {"at": step, **side},
         }
-        source = {
-            "found": f"linear SVM on {config.samples} codes, extremes {config.extremes:g}, seed {config.run.seed}"
-        }
+        source = {"found": f"linear SVM on {config.samples} codes, extremes {config.extremes:g}, seed {config.seed}"}
         direction = Direction(delta.cpu(), name=name, unit=config.units[place], limits=curve.limits, source=source)
         save_direction(folder / f"{name}.safetensors", direction)
         vectors.append(direction)
@@ -220,7 +249,7 @@ def _card(config: DirectionsConfig, name: str, direction: Direction, default: fl
         "default": default,
         "limits": [round(value, 3) for value in direction.limits],
         "unit": direction.unit,
-        "source": f"this repository, sdic pretrain directions: {source}",
+        "source": f"this repository, sdic train directions: {source}",
         "licence": "MIT",
     }
 
@@ -230,8 +259,9 @@ def write_cards(path: Path, domain: str, cards: list[dict[str, Any]]) -> None:
 
     ConfigError where the manifest is not one whose `directions` come last.
     """
-    begin, end = f"  # {domain}: found by `sdic pretrain directions`\n", f"  # end of {domain}\n"
+    begin, end = f"  # {domain}: found by `sdic train directions`\n", f"  # end of {domain}\n"
     text = path.read_text(encoding="utf-8") if path.is_file() else "directions:\n"
+    text = text.replace(f"  # {domain}: found by `sdic pretrain directions`\n", begin)  # its name before
     if begin in text and end in text:
         text = text[: text.index(begin)] + text[text.index(end) + len(end) :]
     block = yaml.safe_dump(cards, sort_keys=False, default_flow_style=None, width=118)
@@ -244,3 +274,11 @@ def write_cards(path: Path, domain: str, cards: list[dict[str, Any]]) -> None:
     if [entry["name"] for entry in listed[-len(cards) :]] != [card["name"] for card in cards]:
         raise ConfigError(f"{path}: cannot be extended, its list of directions must come last")
     write_atomic(path, text)
+
+
+def _run(config: DirectionsConfig) -> int:
+    print(json.dumps(find_directions(config), indent=2))
+    return 0
+
+
+register("directions", DirectionsConfig, not_trained, "portraits: age, yaw and smile in W, in their units", _run)
