@@ -7,31 +7,28 @@ that was stopped anywhere goes on as if it had not been. Randomness depends on (
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdic.checkpoints import read_bundle, write_native
 from sdic.config import to_yaml
-from sdic.data.sampler import derive_seed
 from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.training import batchnorm, state
 from sdic.training.config import TrainingConfig
 from sdic.training.distributed import World, join
 from sdic.training.optim import WeightAverage, learning_rate
 from sdic.training.report import describe
+from sdic.training.results import Results
 from sdic.training.runlog import RunLog
-from sdic.training.state_files import images_of, keeping, resume, write_state
+from sdic.training.state_files import keeping, resume, write_state
 from sdic.training.stop import Stop
-from sdic.training.task import Entry, Phase, StoppedError, Task, improves
+from sdic.training.task import Entry, Phase, StoppedError, Task
 from sdic.utils.files import remove_temporaries, write_atomic
-from sdic.utils.images import write_png
 
 SKIPS_IN_A_ROW = 10  # so many steps that are not finite one after the other are no accident
 
@@ -65,6 +62,7 @@ class Trainer:
     def _run(self) -> int:
         self.log = RunLog(self.folder, self.world.leads, self.config.run.tensorboard)
         self.task.say = self.log.say
+        self.results = Results(self.task, self.folder, self.log)
         try:
             with self.stop.on_signals():
                 self.task.prepare(lambda: self.stop.wish != 0)
@@ -83,7 +81,6 @@ class Trainer:
     def step(self, batches: Iterator[Any]) -> None:
         """One batch: every phase whose turn it is, then the averages."""
         task, progress, optim = self.task, self.progress, self.config.optim
-        task.steps, task.images = progress.steps, progress.images
         began = time.monotonic()
         self.log.begin_step()
         parts = [next(batches) for _ in range(optim.accumulate)]
@@ -117,7 +114,7 @@ class Trainer:
             if len(task.phases) > 1:
                 network.requires_grad_(role in phase.networks)
         parameters = [p for role in phase.networks for p in task.networks[role].parameters()]
-        self._seed(phase.name)
+        task.seed(phase.name)
         sums: dict[str, Tensor] = {}
         for part in parts:
             terms = task.loss(phase.name, part)
@@ -146,12 +143,6 @@ class Trainer:
         return values
 
     # One step's parts -------------------------------------------------------------------------------------------------
-
-    def _seed(self, what: str) -> None:
-        """What follows draws what an uninterrupted run draws: each process its own, `task.draw` the same on all."""
-        seed, step = self.config.run.seed, self.progress.steps
-        torch.manual_seed(derive_seed(seed, "step", self.world.rank, step, what))
-        self.task.draw.manual_seed(derive_seed(seed, "draw", step, what))
 
     def _set_rates(self, phase: Phase) -> None:
         if self.config.optim.name != "ranger21":  # which has a schedule of its own
@@ -208,84 +199,28 @@ class Trainer:
 
         if due(run.log_every) and progress.counts:
             means = {name: total / progress.counts[name] for name, total in progress.sums.items()}
-            self._leading(lambda: self.log.record(progress.images, run.images, "train", means))
+            self.results.record(progress.images, "train", means)
             progress.sums, progress.counts = {}, {}
         if due(self.config.validation.every) or last:
-            self._validate()
+            self.results.validate(progress)
         if due(run.pictures_every):
-            self._draw(self.folder / "pictures" / f"{progress.images:08d}.png")
+            self.results.draw(self.folder / "pictures" / f"{progress.images:08d}.png", progress.images)
         if due(run.save_every) and not last:
             self.save()
 
-    def _validate(self) -> None:
-        self._share_buffers()
-        with torch.random.fork_rng():
-            self._seed("validation")
-            values = self.world.gather(self.task.evaluate())[0]
-        progress, (name, better) = self.progress, self.task.best()
-        progress.measured = values
-        if not values:
-            return
-        self._leading(lambda: self.log.record(progress.images, self.config.run.images, "validation", values))
-        value = values.get(name, math.nan)
-        if improves(value, progress.best, better):
-            progress.best, progress.best_measured = value, values
-            self._leading(lambda: self._write_weights(self.checkpoints / "best.safetensors"))
-
-    def _draw(self, path: Path) -> None:
-        def draw() -> None:
-            with torch.no_grad(), torch.random.fork_rng():
-                self._seed("pictures")
-                picture = self.task.picture()
-            if picture is not None:
-                write_png(path, picture.float().nan_to_num().clamp(-1, 1).cpu())
-                self.log.picture(self.progress.images, path, "pictures")
-
-        if self.config.run.pictures:
-            self._share_buffers()
-            self._leading(draw)
-
-    def _share_buffers(self) -> None:
-        """The first process's running statistics are the ones that count."""
-        for network in (*self.task.networks.values(), *(a.network for a in self.task.averages.values())):
-            self.world.share_buffers(network)
-
-    # The state --------------------------------------------------------------------------------------------------------
-
     def save(self) -> None:
-        """Write the weights and the state, and delete what is no longer kept."""
-        self._share_buffers()
-        images, keep = self.progress.images, self.config.run.keep_last
+        """Write the weights and the state."""
+        self.results.share_buffers()
+        images = self.progress.images
 
         def write() -> None:
-            self._write_weights(self.checkpoints / f"weights-{images:08d}.safetensors")
+            self.results.weights(images)
             self.progress.lines = self.log.lines
             whole = state.collect(self.task, self.scalers, self.progress, self.hashes)
-            write_state(self.checkpoints, images, whole, keep)
-            for path in [p for p in sorted(self.checkpoints.glob("weights-*")) if images_of(p) <= images][:-keep]:
-                path.unlink(missing_ok=True)
+            write_state(self.checkpoints, images, whole, self.config.run.keep_last)
 
-        self._leading(write)
+        self.results.leading(write)
         self.saved = images
-
-    def _header(self) -> dict[str, str]:
-        return {"name": self.folder.name, "images": str(self.progress.images), **self.task.header()}
-
-    def _write_weights(self, path: Path) -> None:
-        write_native(path, self.task.exported(), self._header())
-
-    def _leading(self, write: Callable[[], None]) -> None:
-        """The first process writes. Where it cannot, every process ends with its line, and none waits for it."""
-        problem = ""
-        if self.world.leads:
-            try:
-                with keeping(self.checkpoints):
-                    write()
-            except SdicError as error:
-                problem = str(error)
-        problem = self.world.gather(problem)[0]
-        if problem:
-            raise SdicError(problem)
 
     # Beginning and end ------------------------------------------------------------------------------------------------
 
@@ -308,6 +243,7 @@ class Trainer:
             self.log.say,
         )
         self.progress = found or self.progress
+        task.steps, task.images = self.progress.steps, self.progress.images
         self.saved = self.progress.images  # of the newest state that is whole
         if len(set(world.gather(self.saved))) > 1:
             raise CheckpointError(f"{self.checkpoints}: the processes do not find the same states there")
@@ -319,7 +255,7 @@ class Trainer:
             write_atomic(self.folder / "config.yaml", to_yaml(config))
             self.log.start(self.saved, config.run.images, self.progress.lines)
 
-        self._leading(begin)
+        self.results.leading(begin)
 
     def _end(self) -> int:
         config, images = self.config, self.progress.images
@@ -330,30 +266,8 @@ class Trainer:
                 f"stopped at {images} of {config.run.images} images, saved; the same command goes on from here"
             )
             return self.stop.exit_code
-        self._write_result(self.folder / "result")
+        self.results.finish(self.progress)
         return 0
-
-    def _write_result(self, folder: Path) -> None:
-        """What a finished run is for: networks (the best, where `validation.best` says which those are), settings, what
-        was measured, a picture."""
-        images = self.progress.images
-        note = folder / "metrics.json"
-        there = self.world.gather(note.is_file() and json.loads(note.read_text()).get("images") == images)[0]
-        if there:
-            return
-        self._draw(folder / "samples.png")
-
-        def write() -> None:
-            best = self.checkpoints / "best.safetensors"
-            kept = self.progress.best is not None and best.is_file()
-            networks = read_bundle(best).networks if kept else self.task.exported()
-            values = self.progress.best_measured if kept else self.progress.measured
-            files = self.task.export(folder, networks, self._header())
-            write_atomic(folder / "config.yaml", to_yaml(self.config))
-            write_atomic(note, json.dumps({"images": images, **values}, indent=2) + "\n")
-            self.log.say("done: " + ", ".join(f"{path} {path.stat().st_size / 2**20:.2f} MiB" for path in files))
-
-        self._leading(write)
 
 
 def train(entry: Entry, config: TrainingConfig, dry_run: bool = False) -> int:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sdic.data.sampler import derive_seed
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.fast import slice_volumes
 from sdic.training import batchnorm
@@ -178,6 +179,11 @@ class Task(ABC):
             c = lazy / (lazy + 1)
             optim = replace(optim, lr=optim.lr * c, beta1=optim.beta1**c, beta2=optim.beta2**c)
         return build_optimizer(optim, parameters, -(-self.config.run.images // optim.batch))
+
+    def seed(self, what: str) -> None:
+        """What follows draws what an uninterrupted run draws there: each process its own, `draw` the same on all."""
+        torch.manual_seed(derive_seed(self.config.run.seed, "step", self.world.rank, self.steps, what))
+        self.draw.manual_seed(derive_seed(self.config.run.seed, "draw", self.steps, what))
 
     def randn(self, count: int, *shape: int) -> Tensor:
         """Normal numbers [count, *shape] for this process's images: its rows of what one process would draw for all."""

@@ -169,8 +169,7 @@ class E4ETask(SamplesTask):
             batch.made = self.reconstruct(batch.places)
         made = batch.made
         if phase == "critic":
-            loss = critic_loss(self.critic(made.real), self.critic(made.fake))
-            return {"loss": loss, "critic": loss}
+            return {"loss": critic_loss(self.critic(made.real), self.critic(made.fake))}
         if phase == "critic_r1":
             config = self.config
             return {"loss": config.critic_r1 / 2 * config.critic_r1_every * r1_penalty(self.critic, made.real)}
