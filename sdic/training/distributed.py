@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sdic.errors import SdicError
 from sdic.utils.tensors import resolve_device
 
 
@@ -45,10 +46,11 @@ class World:
         dist.all_gather_object(items, item)
         return items
 
-    def wait(self) -> None:
-        """Go on when all processes are here."""
-        if self.size > 1:
-            dist.barrier()
+    def end_if(self, problem: str) -> None:
+        """SdicError on every process where any of them has a problem: none waits for one that is gone."""
+        for found in self.gather(problem):
+            if found:
+                raise SdicError(found)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace gradients by their mean over processes, in one piece (parameters without one are left out)."""

@@ -14,10 +14,9 @@ import torch
 
 from sdic.checkpoints import read_bundle, write_native
 from sdic.config import to_yaml
-from sdic.errors import SdicError
 from sdic.training.runlog import RunLog
 from sdic.training.state import Progress
-from sdic.training.state_files import images_of, keeping
+from sdic.training.state_files import all_or_none, images_of
 from sdic.training.task import Task, improves
 from sdic.utils.files import write_atomic
 from sdic.utils.images import write_png
@@ -33,16 +32,7 @@ class Results:
 
     def leading(self, write: Callable[[], None]) -> None:
         """Let the first process write."""
-        problem = ""
-        if self.world.leads:
-            try:
-                with keeping(self.checkpoints):
-                    write()
-            except SdicError as error:
-                problem = str(error)
-        problem = self.world.gather(problem)[0]
-        if problem:
-            raise SdicError(problem)
+        all_or_none(self.world, self.checkpoints, write if self.world.leads else lambda: None)
 
     def share_buffers(self) -> None:
         """The first process's running statistics are the ones that count."""

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 
 from sdic.errors import CheckpointError, SdicError
+from sdic.training.distributed import World
 from sdic.utils.files import TEMPORARY_PREFIX, atomic_file, write_atomic
 
 T = TypeVar("T")
@@ -125,3 +126,14 @@ def keeping(folder: Path) -> Iterator[None]:
             f"{place}: {error.strerror}. The run ends here. {kept}; make room, or make it writable, and the same "
             f"command {then}"
         ) from error
+
+
+def all_or_none(world: World, folder: Path, work: Callable[[], None]) -> None:
+    """Every process does its work. Where the disk fails one of them, all end with its line, and none waits for it."""
+    problem = ""
+    try:
+        with keeping(folder):
+            work()
+    except SdicError as error:
+        problem = str(error)
+    world.end_if(problem)

@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_made_is_one_line_of_the_command(tmp_path, capsy
 def test_every_process_ends_with_the_first_ones_line(tmp_path, small_config, rank):
     class Two(World):
         def gather(self, item):
-            return [item if self.rank == 0 else "PLACE: No space left on device", item]
+            return [item or "PLACE: No space left on device", item]
 
     trainer = Trainer(small_config(f"run.dir={tmp_path / 'run'}"), Two(rank, 2, torch.device("cpu")))
 
@@ -129,3 +129,12 @@ def test_two_processes_end_and_go_on(tmp_path):
     assert run_processes(DEBUG, words, 2) == [1, 1]
     (folder / "checkpoints" / "weights-00000002.safetensors").rmdir()
     assert run_processes(DEBUG, words, 2) == [0, 0]
+
+
+def test_a_cache_that_does_not_fit_ends_the_run_and_goes_on_when_there_is_room(tmp_path, small_config, monkeypatch):
+    config = small_config(*WORDS, f"run.dir={tmp_path / 'run'}", "data.cache=first_pass")
+    with monkeypatch.context() as patch:
+        failing(patch, 0, errno.ENOSPC)
+        with pytest.raises(SdicError, match=r"cache.*: No space left on device\. .*begins again"):
+            Trainer(config, ALONE).run()
+    assert Trainer(config, ALONE).run() == 0
