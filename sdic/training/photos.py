@@ -13,21 +13,13 @@ from torch.utils.data import DataLoader
 from sdic.data.dataset import Batch, PictureDataset, collate
 from sdic.data.sampler import EpochOrder, ResumableSampler, View
 from sdic.data.sources import NEED_NO_PATH, Request, open_source
-from sdic.errors import SdicError
 from sdic.evaluation.metrics import Networks, metric
 from sdic.methods import Inverter
 from sdic.training.cache import FirstPassCache, fill
 from sdic.training.distributed import World
-<<<<<<< HEAD:sdic/training/photos.py
 from sdic.training.state_files import all_or_none
 from sdic.training.task import StoppedError
 from sdic.types import Geometry
-=======
-from sdic.training.journal import Journal
-from sdic.training.stack import Stack
-from sdic.training.state_files import keeping
-from sdic.training.step import autocast
->>>>>>> 9354e04:sdic/training/feeding.py
 
 
 class Photos:
@@ -79,18 +71,12 @@ class Photos:
         views = [View(picture, flip) for picture in range(len(self.dataset)) for flip in flips]
         pictures = PictureDataset(self.dataset.source, self.dataset.names, self.geometry)
         share: Any = views[world.rank :: world.size]
-<<<<<<< HEAD:sdic/training/photos.py
-        made = fill(cache, inverter, DataLoader(pictures, 8, sampler=share, **self._loading()), world.device, stopped)
-=======
-        loader = DataLoader(pictures, 8, sampler=share, **self._loading())
-        made, problem = 0, ""
-        try:
-            with autocast(world.device, self.config.precision), keeping(Path(self.config.run.dir) / "checkpoints"):
-                made = fill(cache, self.stack, loader, world.device, stopped)
-        except SdicError as error:
-            problem = str(error)
-        world.end_if(problem)
->>>>>>> 9354e04:sdic/training/feeding.py
+        loader, made = DataLoader(pictures, 8, sampler=share, **self._loading()), [0]
+
+        def work() -> None:
+            made[0] = fill(cache, inverter, loader, world.device, stopped)
+
+        all_or_none(world, Path(self.config.run.dir) / "checkpoints", work)
         total, interrupted = sum(world.gather(made[0])), any(world.gather(stopped()))
         cache.reload()
         self.say(f"{total} entries made")
