@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from sdic.pretraining.stages import build_stage
 
 import sdic
 from sdic.cli import main
 from sdic.errors import ConfigError
-from sdic.pretraining.stages import build_stage
 from sdic.training.distributed import join
 from sdic.utils.tensors import resolve_device
 

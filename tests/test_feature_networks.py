@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from sdic.training.features import build_features, build_loss
 
 from sdic.config import load_config
 from sdic.errors import CheckpointError, ConfigError
 from sdic.evaluation.metrics import Networks, label, measure
 from sdic.feature_networks import identity_network, perceptual_distance
 from sdic.training.config import TrainConfig
-from sdic.training.features import build_features, build_loss
 
 
 def config(*words: Any) -> TrainConfig:

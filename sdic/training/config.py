@@ -28,6 +28,7 @@ class RunConfig:
     )
     save_every: int = setting(4000, "images between two states; 0: only at the end")
     keep_last: int = setting(3, "states kept, besides the best weights")
+    piece_mib: int = setting(0, "a state is written in pieces of so many MiB, to be carried anywhere; 0: in one file")
     log_every: int = setting(100, "images between two lines of metrics.jsonl; 0: never")
     pictures_every: int = setting(2000, "images between two picture grids; 0: only at the end")
     pictures: int = setting(4, "photos in a picture grid; 0: no grids")
@@ -40,7 +41,16 @@ class RunConfig:
         require(self.dir != "", "run.dir must name a folder")
         for name, least in (("images", 1), ("keep_last", 1)):
             require(getattr(self, name) >= least, f"run.{name} must be at least {least}, got {getattr(self, name)}")
-        every = ("minutes", "fit_minutes", "save_every", "log_every", "pictures_every", "pictures", "threads")
+        every = (
+            "minutes",
+            "fit_minutes",
+            "save_every",
+            "piece_mib",
+            "log_every",
+            "pictures_every",
+            "pictures",
+            "threads",
+        )
         for name in every:
             require(getattr(self, name) >= 0, f"run.{name} must be 0 or more, got {getattr(self, name)}")
 

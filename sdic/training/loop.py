@@ -217,7 +217,8 @@ class Trainer:
             self.results.weights(images)
             self.progress.lines = self.log.lines
             whole = state.collect(self.task, self.scalers, self.progress, self.hashes)
-            write_state(self.checkpoints, images, whole, self.config.run.keep_last)
+            run = self.config.run
+            write_state(self.checkpoints, images, whole, run.keep_last, run.piece_mib * 2**20)
 
         self.results.leading(write)
         self.saved = images

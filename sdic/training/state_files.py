@@ -1,8 +1,7 @@
 """States on disk, for every training: written whole, checked when read, and where one is damaged the older one counts.
 
-A state is one file that torch wrote, `state-IMAGES.pt`, whose zip has a checksum of every entry; a large one lies in
-pieces that can be carried anywhere, `state-IMAGES.000` and so on, with an index `state-IMAGES.json` that is written
-last and holds their hash.
+A state is one file that torch wrote, `state-IMAGES.pt`, whose zip has a checksum of every entry; or such a file in
+pieces, `state-IMAGES.000` and so on, with an index `state-IMAGES.json` that is written last and holds their hash.
 """
 
 from __future__ import annotations
@@ -24,30 +23,28 @@ from sdic.training.distributed import World
 from sdic.utils.files import TEMPORARY_PREFIX, atomic_file, write_atomic
 
 T = TypeVar("T")
-PIECE = 15 * 2**20  # bytes
 NAME = re.compile(r"state-(\d+)\.(pt|json|\d{3,})")
 
 
-def write_state(folder: Path, images: int, state: dict[str, Any], keep: int, piece: int = PIECE) -> None:
+def write_state(folder: Path, images: int, state: dict[str, Any], keep: int, piece: int = 0) -> None:
     """Write a state, then delete all but the newest `keep`: at every moment a whole one is on disk.
 
-    piece: the largest size of a file in bytes. Later states go too: a run that is before them has found them damaged.
+    piece: the largest size of a file in bytes, 0 for one file. Later states go too: a run that is before them has found them damaged.
     """
     buffer = io.BytesIO()  # and not the file: torch reports a full disk as an error of its own
     torch.save(state, buffer)
     blob, stem = buffer.getbuffer(), f"state-{images:08d}"
-    pieces = [blob[place : place + piece] for place in range(0, len(blob), piece)]
-    several = len(pieces) > 1
-    files = [folder / (f"{stem}.{number:03d}" if several else f"{stem}.pt") for number in range(len(pieces))]
+    pieces = [blob[place : place + piece] for place in range(0, len(blob), piece)] if piece else [blob]
+    files = [folder / (f"{stem}.{number:03d}" if piece else f"{stem}.pt") for number in range(len(pieces))]
     try:
         for file, part in zip(files, pieces, strict=True):
             with atomic_file(file) as handle:
                 handle.write(part)
-        if several:
+        if piece:
             index = {"images": images, "parts": len(pieces), "sha256": hashlib.sha256(blob).hexdigest()}
             write_atomic(folder / f"{stem}.json", json.dumps(index))
     except OSError:
-        if several and not (folder / f"{stem}.json").is_file():
+        if piece and not (folder / f"{stem}.json").is_file():
             for file in files:  # pieces without an index are of no use and take room
                 file.unlink(missing_ok=True)
         raise

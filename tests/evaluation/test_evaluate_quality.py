@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from sdic.pretraining.config import AdversarialConfig
 
 from sdic.evaluation.quality import generator_quality
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
-from sdic.pretraining.config import AdversarialConfig
 from sdic.types import Geometry
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from sdic.training.features import build_features
 
 from sdic.config import load_config
 from sdic.errors import CheckpointError
 from sdic.losses.perceptual import BACKBONE, load_backbone, pretrained_lpips, random_lpips
 from sdic.training.config import TrainConfig
-from sdic.training.features import build_features
 
 
 @pytest.fixture(scope="module")

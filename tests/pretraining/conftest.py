@@ -1,60 +1,80 @@
-"""Tiny stages that run in seconds, and the files they make for each other."""
+"""Tiny trainings on portraits that run in seconds, and the files they make for each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sdic.config import load_config
-from sdic.pretraining.loop import train
-from sdic.pretraining.stage import Stage
-from sdic.pretraining.stages import STAGES, build_stage
+from sdic.training.distributed import World
+from sdic.training.loop import Trainer
+from sdic.training.task import find_task
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "portraits"
+TASKS = ("attributes", "identity", "generator-supervised", "generator", "e4e")
+"""In the order in which one needs the other."""
+FILES = {"e4e": "encoder"}
 
 
 class Workshop:
-    """Debug stages below one folder."""
+    """Debug trainings below one folder."""
 
     def __init__(self, root: Path):
         self.root = root
 
-    def file(self, stage: str, run: str = "") -> Path:
-        return self.root / (run or stage) / "result" / f"{stage}.safetensors"
+    def file(self, task: str, run: str = "") -> Path:
+        return self.root / (run or task) / "result" / f"{FILES.get(task, task)}.safetensors"
 
-    def words(self, stage: str, run: str = "") -> list[str]:
-        words = [f"run.dir={self.root / (run or stage)}"]
-        words.append(f"data.cache={self.root / 'cache'}")
+    def config(self, task: str) -> Path:
+        return CONFIGS / f"{FILES.get(task, task)}_debug.yaml"
+
+    def words(self, task: str, run: str = "") -> list[str]:
+        words = [f"run.dir={self.root / (run or task)}", f"data.cache={self.root / 'cache'}"]
         needs = {
             "generator": [("attributes", "attributes"), ("model.start", "generator-supervised")],
-            "encoder": [("generator", "generator"), ("attributes", "attributes"), ("identity", "identity")],
+            "e4e": [("generator", "generator"), ("attributes", "attributes"), ("identity", "identity")],
         }
-        return words + [f"{key}={self.file(name)}" for key, name in needs.get(stage, [])]
+        return words + [f"{key}={self.file(name)}" for key, name in needs.get(task, [])]
 
-    def stage(self, stage: str, *settings: str, run: str = "") -> Any:
-        return build_stage(stage, str(CONFIGS / f"{stage}_debug.yaml"), [*self.words(stage, run), *settings])
+    def task(self, task: str, *settings: str, run: str = "", world: World | None = None) -> Any:
+        entry = find_task(task)
+        config = load_config(entry.config, self.config(task), [*self.words(task, run), *settings])
+        return entry.build(config, world or World(0, 1, torch.device("cpu")))
 
-    def prepared(self, stage: str, *settings: str) -> Any:
-        built = self.stage(stage, *settings, run=f"{stage}-unused")
-        built.prepare(0.0, lambda message: None)
+    def trainer(self, task: str, *settings: str, run: str = "") -> Trainer:
+        return Trainer(self.task(task, *settings, run=run))
+
+    def prepared(self, task: str, *settings: str) -> Any:
+        """A task that could take a step; its networks train."""
+        built = self.task(task, *settings, run=f"{task}-unused")
+        built.prepare(lambda: False)
+        for network in built.networks.values():
+            network.train()
         return built
+
+
+def learn(task: Any, phase: str, batch: Any, steps: int) -> list[dict[str, float]]:
+    """The terms of `steps` optimiser steps of one phase on one batch."""
+    (chosen,) = [one for one in task.phases if one.name == phase]
+    found = []
+    for _ in range(steps):
+        for role, network in task.networks.items():
+            network.requires_grad_(role in chosen.networks)
+        terms = task.loss(phase, batch() if callable(batch) else batch)
+        terms["loss"].backward()
+        chosen.optimizer.step()
+        chosen.optimizer.zero_grad(set_to_none=True)
+        found.append({name: float(value.detach()) for name, value in terms.items()})
+    return found
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """A workshop in which every stage has been run once, in order."""
+    """A workshop in which every task has been run once, in order."""
     shop = Workshop(tmp_path_factory.mktemp("pretraining"))
-    for name in STAGES:
-        assert train(shop.stage(name))
+    for name in TASKS:
+        assert shop.trainer(name).run() == 0
     return shop
-
-
-@pytest.fixture(scope="session")
-def config_of() -> Callable[[str], Any]:
-    return lambda stage: load_config(STAGES[stage].config, CONFIGS / f"{stage}_debug.yaml")
-
-
-__all__ = ["Stage", "Workshop"]

@@ -13,9 +13,15 @@ from PIL import Image
 from sdic.editing.directions import read_direction
 from sdic.editing.manifest import read_manifest
 from sdic.errors import ConfigError, SdicError
-from sdic.pretraining import directions
-from sdic.pretraining.config import DirectionsConfig
-from sdic.pretraining.directions import calibrate, classifier_normal, edit_vector, find_directions, write_cards
+from sdic.portraits import directions
+from sdic.portraits.directions import (
+    DirectionsConfig,
+    calibrate,
+    classifier_normal,
+    edit_vector,
+    find_directions,
+    write_cards,
+)
 from sdic.runner.edits import parse_edits
 
 

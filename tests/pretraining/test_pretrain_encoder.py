@@ -9,54 +9,62 @@ import pytest
 import torch
 from pytorch_optimizer import Ranger
 
-from sdic.pretraining import bank
-from sdic.pretraining.bank import Recipe
+from sdic.portraits import samples as bank
+from sdic.portraits.samples import Recipe
 
 
 def test_pictures_are_drawn_with_fresh_noise(workshop: Any) -> None:
     """Known pictures and reconstructions both: a code must not explain one fixed draw of the noise."""
-    stage = workshop.prepared("encoder")
+    task = workshop.prepared("e4e")
     heard: list[Any] = []
-    inner = stage.generator.synthesis.forward
+    inner = task.generator.synthesis.forward
 
     def forward(latent: torch.Tensor, start: Any = None, noise: Any = "fixed") -> torch.Tensor:
         heard.append(noise)
         return inner(latent, start, noise)
 
-    stage.generator.synthesis.forward = forward
-    stage.step(0)
-    assert heard == ["random", "random"]
+    task.generator.synthesis.forward = forward
+    task.reconstruct(next(task.batches(0)).places)
+    layers = range(task.generator.config.layers)
+    assert all(set(noise) == set(layers) for noise in heard)  # a map for each layer and picture
+    assert [len(noise[0]) for noise in heard] == [2, 4]
+    assert not torch.equal(heard[0][0], heard[1][0][:2])
     heard.clear()
-    stage.reconstructions(stage.bank.batch(torch.arange(2)))
+    task.reconstructions(task.samples.first(2))
     assert heard == ["fixed"]  # what `sdic invert` does
 
 
 def test_the_critic_learns_before_it_is_asked(workshop: Any) -> None:
     """e4e's order: one step of the discriminator, then the encoder's, against the weights that came of it."""
-    stage = workshop.prepared("encoder")
+    run = workshop.trainer("e4e", "run.images=8", "run.log_every=0", run="order")
     steps: list[str] = []
-    for name, optimizer in stage.optimizers.items():
-        inner = optimizer.step
-        optimizer.step = lambda *a, name=name, inner=inner, **k: (steps.append(name), inner(*a, **k))[1]
-    stage.step(1)  # no gradient penalty at this step
-    assert steps == ["critic", "encoder"]
+    for phase in run.task.phases:
+        inner = phase.optimizer.step
+        name = phase.networks[0]
+        phase.optimizer.step = lambda *a, name=name, inner=inner, **k: (steps.append(name), inner(*a, **k))[1]
+    assert run.run() == 0
+    assert [name for index, name in enumerate(steps) if index == 0 or steps[index - 1] != name][:2] == [
+        "critic",
+        "encoder",
+    ]
+    assert steps.count("encoder") == 2
 
 
 def test_the_encoder_is_trained_by_ranger_by_default(workshop: Any) -> None:
-    optimizer = workshop.prepared("encoder").optimizers["encoder"]
+    optimizer = workshop.prepared("e4e").phases[-1].optimizer
     assert isinstance(optimizer, Ranger)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
-    assert isinstance(workshop.prepared("encoder", "optim.name=adam").optimizers["encoder"], torch.optim.Adam)
+    assert isinstance(workshop.prepared("e4e", "optim.name=adam").phases[-1].optimizer, torch.optim.Adam)
 
 
 def test_the_evaluation_says_how_far_codes_are_from_w(workshop: Any) -> None:
-    stage = workshop.prepared("encoder")
-    values = stage.evaluate()
-    code, _ = stage.reconstructions(stage.bank.batch(torch.arange(4)))
+    task = workshop.prepared("e4e")
+    values = task.evaluate()
+    code, _ = task.reconstructions(task.samples.first(4))
     assert values["from_w"] > 0
-    assert torch.isfinite(stage.own.distance(code)).all()
-    w = stage.codes(200)
-    assert float(stage.own.distance(w).mean()) == pytest.approx(stage.generator.config.style_dim**0.5, rel=0.2)
+    assert torch.isfinite(task.own.distance(code)).all()
+    w = task.codes(200)
+    assert float(task.own.distance(w).mean()) == pytest.approx(task.generator.config.style_dim**0.5, rel=0.2)
 
 
 def test_cached_pictures_of_another_law_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from training_processes import DEBUG, SMALL
+from training_processes import DEBUG, SMALL, small_trainer
+
+from sdic.config import load_config
 
 
 @pytest.fixture(autouse=True)
@@ -16,17 +18,12 @@ def one_thread():
 @pytest.fixture
 def small_config():
     """Words -> the config of a small run."""
-    from sdic.config import load_config
     from sdic.training.task import find_task
 
-    schema = find_task("sdic").config
-    return lambda *words: load_config(schema, DEBUG, [*SMALL, *map(str, words)])
+    return lambda *words: load_config(find_task("sdic").config, DEBUG, [*SMALL, *map(str, words)])
 
 
 @pytest.fixture
-def task_of(small_config):
-    """Words -> the task of a small run, alone on the CPU."""
-    from sdic.training.distributed import World
-    from sdic.training.tasks.inverter import InverterTask
-
-    return lambda *words: InverterTask("sdic", small_config(*words), World(0, 1, torch.device("cpu")))
+def trainer():
+    """Words -> a small run."""
+    return small_trainer

@@ -5,16 +5,16 @@ import shlex
 
 import pytest
 import torch
+from sdic.pretraining.stages import STAGES, build_stage
+from sdic.training.trainer import Trainer
 from training_processes import REPOSITORY
 
 from sdic.commands import pretrain as pretrain_command
 from sdic.commands import train as train_command
 from sdic.config import load_config
 from sdic.errors import ConfigError
-from sdic.pretraining.stages import STAGES, build_stage
 from sdic.training.config import TrainConfig
 from sdic.training.distributed import World
-from sdic.training.trainer import Trainer
 
 WITHOUT_FILES = (
     *("model.frozen=tiny", "model.generator=''", "model.layer=3", "device=cpu"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from sdic.config import load_config
-from sdic.training.distributed import join
+from sdic.training.distributed import World, join
 from sdic.training.loop import Trainer
 from sdic.training.task import find_task
 
@@ -29,19 +29,33 @@ SMALL = (
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["torch._dynamo", "sdic.training.loop", "sdic.training.tasks.inverter", "pytorch_optimizer", "ranger21", "training_processes"]
+    [
+        "torch._dynamo",
+        "sdic.training.loop",
+        "sdic.training.tasks.inverter",
+        "pytorch_optimizer",
+        "ranger21",
+        "training_processes",
+    ]
 )
 
 
 class MortalTrainer(Trainer):
     """Dies after the step `die_at`, before anything of it is written down."""
 
-    die_at = 0
+    die_at, die_of = 0, signal.SIGKILL
 
     def step(self, batches):
         super().step(batches)
         if self.progress.steps == self.die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.die_of)
+
+
+def small_trainer(*words, world=None, kind=Trainer):
+    """A run small enough to be repeated, alone on the CPU if not told otherwise."""
+    entry = find_task("sdic")
+    config = load_config(entry.config, DEBUG, [*SMALL, *map(str, words)])
+    return kind(entry.build(config, world or World(0, 1, torch.device("cpu"))))
 
 
 def in_double(task):
@@ -57,7 +71,7 @@ def in_double(task):
     task.loss = loss
 
 
-def _child(name, config_path, words, rank, size, port, die_at, double):
+def _child(name, config_path, words, rank, size, port, die_at, die_of, double):
     torch.set_num_threads(1)
     if size > 1:
         os.environ.update(
@@ -66,7 +80,7 @@ def _child(name, config_path, words, rank, size, port, die_at, double):
     world = join("cpu")
     entry = find_task(name)
     trainer = MortalTrainer(entry.build(load_config(entry.config, config_path, words), world))
-    trainer.die_at = die_at
+    trainer.die_at, trainer.die_of = die_at, signal.Signals[die_of]
     if double:
         in_double(trainer.task)
     code = trainer.run()
@@ -74,13 +88,13 @@ def _child(name, config_path, words, rank, size, port, die_at, double):
     os._exit(code)
 
 
-def run_processes(config_path, words, size=1, die_at=0, double=False, task="sdic"):
+def run_processes(config_path, words, size=1, die_at=0, double=False, task="sdic", die_of="SIGKILL"):
     """Train in `size` processes; the exit code of each (-9 for a killed one)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     children = [
-        CONTEXT.Process(target=_child, args=(task, config_path, list(words), rank, size, port, die_at, double))
+        CONTEXT.Process(target=_child, args=(task, config_path, list(words), rank, size, port, die_at, die_of, double))
         for rank in range(size)
     ]
     for child in children:
