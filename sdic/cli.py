@@ -10,11 +10,13 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from sdic import __version__
 from sdic.errors import ConfigError, SdicError, did_you_mean
+from sdic.utils.text import printable
 
 COMMANDS = {
     "invert": "invert photos: OUT/inversion/, a contact sheet and a report",
@@ -33,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # file names may hold anything
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _one_line
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if words[:1] == ["pretrain"]:
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module(words[0]).explain(children[words[0]], words[1:])
         return module(words[0]).run(_parse(children[words[0]], words[1:]))
     except SdicError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
@@ -67,6 +70,11 @@ def _now(stage: str) -> str:
     """What `sdic pretrain STAGE` is called now."""
     words = {"all": "sdic build portraits", "encoder": "sdic train e4e"}.get(stage, f"sdic train {stage}")
     return f"`sdic pretrain {stage}` is `{words}` now, and settings count images, not steps ({words} --help)"
+
+
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+    """A warning as the commands print it, without the line of code that it comes from."""
+    return f"warning: {message}\n"
 
 
 def commands() -> dict[str, str]:
@@ -100,7 +108,14 @@ def build_parser(
 
 
 def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """Words before, between and after options alike, where the command's arguments allow it."""
+    """Words before, between and after options alike, where the command's arguments allow it.
+
+    What follows `--` are files, even if they begin with a hyphen; argparse does not always see it so.
+    """
+    words = list(words)
+    if "--" in words:
+        end = words.index("--")
+        words = words[:end] + [f"./{word}" if word.startswith("-") else word for word in words[end + 1 :]]
     try:
         return parser.parse_intermixed_args(words)
     except TypeError:  # argparse cannot mix some kinds of arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from sdic import zoo
 from sdic.checkpoints import Bundle, read_bundle
 from sdic.errors import CheckpointError, SdicError, did_you_mean
 from sdic.fast import optimize_for_inference
-from sdic.methods import METHODS, Inverter, Precision, build_inverter
+from sdic.methods import METHODS, Inverter, Precision, build_inverter, check_precision, slow_on_cpu
 from sdic.types import Geometry
 from sdic.utils.tensors import fingerprint, resolve_device
 
 
+@torch.inference_mode(False)  # tensors that are made in inference mode can do nothing but inference
 def load(
     name_or_path: str | os.PathLike[str],
     device: str | torch.device = "auto",
@@ -27,11 +29,15 @@ def load(
 ) -> Inverter:
     """A model by its name (`sdic models` lists them), a weight file, or a training run's folder -> a frozen inverter.
 
-    device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32.
+    device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32. One
+    that is slower than fp32 on the CPU at hand is warned of.
     optimize: let the networks compute by their fast forms (`sdic.fast`; same pictures to float rounding).
-    options: of the method, such as layer=7.
+    options: of the method, such as layer=7. CheckpointError for a model that is not here, ConfigError for a setting
+    that no one knows. It may be called inside `torch.inference_mode()`.
     """
     name = str(name_or_path)
+    check_precision(precision)
+    target = resolve_device(device)
     if name in zoo.MODELS:
         inverter = _from_card(zoo.MODELS[name], options)
     elif Path(name).is_file():
@@ -45,7 +51,8 @@ def load(
             f"models: {', '.join(sorted(zoo.MODELS))}"
         )
     inverter.precision = precision
-    target = resolve_device(device)
+    if target.type == "cpu" and (slow := slow_on_cpu(precision)):
+        warnings.warn(slow, stacklevel=2)
     _ = inverter.fingerprint  # of the float32 weights, before anything is rearranged
     if optimize:
         optimize_for_inference(inverter, target)
@@ -103,6 +110,7 @@ def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any],
     return inverter
 
 
+@torch.inference_mode(False)
 def read_frozen(name: str, generator: str = "") -> Bundle:
     """The networks of a model name or of a file; the generator from another one if given."""
     bundle = _networks_of(name)
@@ -133,8 +141,8 @@ def _with_frozen(trained: Bundle, path: Path) -> Bundle:
     beside = [path.parent / name for name in names]
     frozen = read_frozen(*(str(b) if b.is_file() else name for name, b in zip(names, beside, strict=True)))
     networks = {role: frozen.need(role, str(path)) for role in ("generator", "encoder")}
-    domain = {"domain": frozen.source["domain"]} if "domain" in frozen.source else {}
-    bundle = Bundle({**networks, **trained.networks}, {**domain, **trained.source})
+    kept = {key: value for key, value in frozen.source.items() if key in ("domain", "geometry", "assumed")}
+    bundle = Bundle({**networks, **trained.networks}, {**kept, **trained.source})
     _check_partners(bundle, str(path))
     return bundle
 
@@ -165,15 +173,27 @@ def weights_of_run(folder: Path) -> Path:
 
 
 def geometry_of(bundle: Bundle) -> Geometry:
-    """The picture sizes that the networks of a bundle are for.
+    """The picture sizes that the networks of a bundle are for: those that its files say, or their domain's.
 
-    Those of the domain that the file names, or, where it names none, of the first one with the generator's output size;
-    squares of at most 256 px for a domain of somebody's own, and for a size that is not its domain's usual one.
+    Files of earlier versions may say neither. Photos are then taken to be squares of the size that the encoder was
+    built for; a warning says so, and names whatever else the files leave open. CheckpointError where a file's sizes are
+    not those of its networks.
     """
     generator: Any = bundle.need("generator", "a model")
-    resolution, named = generator.config.resolution, bundle.source.get("domain")
-    for name, geometry in zoo.DOMAINS.items():
-        if geometry.resolution == resolution and named in (None, name):
-            return geometry
-    size = min(256, resolution)
-    return Geometry(resolution, (size, size))
+    encoder: Any = bundle.need("encoder", "a model")
+    resolution, size = generator.config.resolution, encoder.config.input_size
+    file, text = bundle.source.get("file", "these networks"), bundle.source.get("geometry")
+    assumed = bundle.source.get("assumed", "")
+    geometry = zoo.DOMAINS.get(bundle.source.get("domain", "")) if text is None else Geometry.from_text(text)
+    fits = geometry is not None and (geometry.resolution, max(geometry.input_size)) == (resolution, size)
+    if text is not None and not fits:
+        raise CheckpointError(
+            f"{file}: its header says {geometry}, but its generator draws {resolution} px and its encoder was built "
+            f"for photos of {size} px; put the files of one training together"
+        )
+    if geometry is None or not fits:
+        geometry = Geometry(resolution, (size, size))
+        assumed += f"{'; ' if assumed else ''}it does not say its picture sizes: photos are squares of {size} px"
+    if assumed:
+        warnings.warn(f"{file}: {assumed}", stacklevel=2)
+    return geometry

@@ -24,15 +24,21 @@ from sdic.errors import ImageError
 from sdic.loading import load
 from sdic.methods.base import Inverter, Rule
 from sdic.types import Direction, Inversion
+from sdic.utils.decoding import only_image_errors
 from sdic.utils.images import fit, read_picture, to_picture, to_tensor
 
 Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]"
 """A file, a PIL picture of any mode, or an array [H, W, 3] (or [H, W], [H, W, 4]) of uint8."""
 
 
-def open_model(name_or_path: str | os.PathLike[str], device: str = "auto", **options: Any) -> PictureInverter:
-    """A model by its name (`sdic models` lists them) or a weight file, at the picture level; options as `sdic.load`."""
-    return PictureInverter(load(name_or_path, device, **options))
+def open_model(
+    name_or_path: str | os.PathLike[str], device: str = "auto", *, domain: str | None = None, **options: Any
+) -> PictureInverter:
+    """A model by its name (`sdic models` lists them) or a weight file, at the picture level; options as `sdic.load`.
+
+    domain: whose direction names are meant, for a file that does not say what it draws.
+    """
+    return PictureInverter(load(name_or_path, device, **options), domain)
 
 
 def domain_of(inverter: Inverter) -> str | None:
@@ -46,12 +52,12 @@ def domain_of(inverter: Inverter) -> str | None:
 class PictureInverter:
     """`invert` photos, `edit` inversions, see them as pictures; everything else is the inverter's.
 
-    domain: whose direction names are meant; None finds out from the model.
+    domain: whose direction names are meant; None finds out from the model, "" is none.
     """
 
     def __init__(self, inverter: Inverter, domain: str | None = None):
         self.inverter = inverter
-        self.domain = domain_of(inverter) if domain is None else domain
+        self.domain = (domain_of(inverter) or "") if domain is None else domain
         self._directions: dict[str, tuple[Located, Direction]] = {}
 
     def invert(self, picture: Picture | Sequence[Picture]) -> Inversion:
@@ -123,7 +129,10 @@ class PictureInverter:
 
 
 def _open(photo: Picture) -> Image.Image:
+    """ImageError and nothing else for what is wrong with a photo."""
     if isinstance(photo, Image.Image):
+        with only_image_errors():  # a file that Pillow has opened and not yet decoded
+            photo.load()
         return photo
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or (photo.ndim == 3 and photo.shape[2] not in (3, 4)):

@@ -10,8 +10,9 @@ from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig, Preset
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
+from sdic.types import Geometry
 
-RESOLUTION = 64
+RESOLUTION = INPUT = 64
 LAYER = 3  # 16x16: a quarter of the output, as layer 7 is a quarter of SDIC's 256 px
 
 
@@ -26,7 +27,7 @@ def tiny_bundle(seed: int = 0, preset: Preset = "released", resolution: int = RE
         for conv in generator.synthesis.convs:
             nn.init.constant_(conv.noise_strength, 0.05)  # type: ignore[arg-type]
         generator.latent_avg.copy_(generator.mean_latent(2000, seed))
-        encoder = E4E(E4EConfig(config.latent_rows, 64, (1, 1, 2, 1), (16, 24, 32, 48), input_size=64))
+        encoder = E4E(E4EConfig(config.latent_rows, 64, (1, 1, 2, 1), (16, 24, 32, 48), input_size=INPUT))
         encoder.latent_avg.copy_(generator.latent_avg.expand_as(encoder.latent_avg))
         dipn = DIPN(DIPNConfig(preset))
         dicn = DICN(
@@ -42,4 +43,5 @@ def tiny_bundle(seed: int = 0, preset: Preset = "released", resolution: int = RE
     networks: dict[str, nn.Module] = {"generator": generator, "encoder": encoder, "dipn": dipn, "dicn": dicn}
     for network in networks.values():
         network.eval().requires_grad_(False)
-    return Bundle(networks, {"file": f"tiny stack from seed {seed}", "layer": str(layer)})
+    geometry = Geometry(resolution, (INPUT, INPUT)).to_text()
+    return Bundle(networks, {"file": f"tiny stack from seed {seed}", "layer": str(layer), "geometry": geometry})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,25 @@ class Geometry:
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_size", tuple(self.input_size))
         object.__setattr__(self, "crop", None if self.crop is None else tuple(self.crop))
+        top, bottom, left, right = self.crop or (0, self.resolution, 0, self.resolution)
+        height, width = self.input_size
+        numbers = (self.resolution, height, width, top, bottom, left, right)
+        if not all(type(n) is int for n in numbers) or min(self.resolution, height, width) < 1:
+            raise ConfigError(f"picture sizes must be positive whole numbers, got {self}")
+        if not (0 <= top < bottom <= self.resolution and 0 <= left < right <= self.resolution):
+            raise ConfigError(f"the crop must lie within the {self.resolution} px of the output, got {self}")
+
+    def to_text(self) -> str:
+        """JSON for the header of a weight file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Geometry:
+        """The inverse of `to_text`; CheckpointError for anything else."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError, ConfigError) as error:
+            raise CheckpointError(f"a header whose picture sizes make no sense ({error}): {text[:200]}") from error
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -172,10 +191,11 @@ class Inversion:
         return first._with({name: torch.cat([column[name] for column in columns]) for name in columns[0]})
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
-        """Write one safetensors file (under its final name only when complete). `metadata` is kept beside ours."""
+        """Write one safetensors file (under its final name only when complete); equal inversions give equal files.
+        `metadata` is kept beside ours."""
         from safetensors.torch import save
 
-        from sdic.utils.files import write_atomic
+        from sdic.utils.files import write_safetensors
 
         header = {
             "format": "sdic.inversion",
@@ -185,7 +205,7 @@ class Inversion:
         }
         header.update(metadata or {})
         blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors()}, metadata=header)
-        write_atomic(path, blob)
+        write_safetensors(path, blob)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:

@@ -28,7 +28,7 @@ DOMAINS: dict[str, Geometry] = {
     "tiny": Geometry(64, (64, 64)),
     "portraits": Geometry(64, (64, 64)),
 }
-"""Picture sizes of each domain. Where two have the same, a file that names no domain is taken to be of the first."""
+"""Picture sizes of each domain: of the models that are named here, and of files whose header names the domain alone."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,17 @@ import torch
 
 import sdic
 from sdic import zoo
-from sdic.checkpoints import copy_native, read_bundle, write_native
+from sdic.checkpoints import Bundle, copy_native, read_bundle, write_native
+from sdic.cli import main
+from sdic.config import load_config
 from sdic.errors import CheckpointError, SdicError
 from sdic.loading import geometry_of, read_frozen
+from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.pictures import domain_of
 from sdic.tiny import tiny_bundle
+from sdic.training.distributed import World
+from sdic.training.task import find_task
 from sdic.types import Geometry
 
 WHOLE = "whole.safetensors"
@@ -86,21 +91,44 @@ def test_the_header_decides_between_domains_of_one_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "domain", "geometry"),
+    ("size", "input_size", "domain", "geometry"),
     [
-        (512, None, zoo.DOMAINS["car"]),
-        (512, "car", zoo.DOMAINS["car"]),
-        (512, "cats", Geometry(512, (256, 256))),
-        (128, "portraits", Geometry(128, (128, 128))),
+        (512, 256, "car", zoo.DOMAINS["car"]),
+        (64, 64, "portraits", zoo.DOMAINS["portraits"]),  # the shipped files
+        (512, 256, None, Geometry(512, (256, 256))),
+        (512, 512, "cats", Geometry(512, (512, 512))),
+        (128, 128, "portraits", Geometry(128, (128, 128))),
+        (128, 256, None, Geometry(128, (256, 256))),
     ],
 )
-def test_geometry_follows_domain_and_size(size: int, domain: str | None, geometry: Geometry) -> None:
+def test_without_a_header_the_domain_decides_else_the_encoder(
+    size: int, input_size: int, domain: str | None, geometry: Geometry, recwarn: pytest.WarningsRecorder
+) -> None:
+    sizes = GeneratorConfig(size, style_dim=8, mapping_layers=1, channels=(4,) * (size.bit_length() - 2))
     with torch.device("meta"):
-        generator = Generator(
-            GeneratorConfig(size, style_dim=8, mapping_layers=1, channels=(4,) * (size.bit_length() - 2))
-        )
+        generator = Generator(sizes)
+        encoder = E4E(E4EConfig(sizes.latent_rows, 8, (1, 1, 1, 1), (4, 4, 4, 4), input_size=input_size))
     source = {} if domain is None else {"domain": domain}
-    assert geometry_of(sdic.checkpoints.Bundle({"generator": generator}, source)) == geometry
+    bundle = Bundle({"generator": generator, "encoder": encoder}, source)
+    assert geometry_of(bundle) == geometry
+    known = geometry in (zoo.DOMAINS["car"], zoo.DOMAINS["portraits"])
+    assert len(recwarn) == (0 if known else 1)  # what is assumed is printed
+
+
+def test_a_training_writes_its_picture_sizes(tmp_path: Path) -> None:
+    """DIPN and DICN say the sizes of the stack that they were trained in; so does a converted file of an older kind."""
+    bundle = tiny_bundle(0)
+    write_native(tmp_path / WHOLE, {role: bundle.networks[role] for role in ("generator", "encoder")}, {})
+    entry = find_task("sdic")
+    words = [f"model.frozen={tmp_path / WHOLE}", "model.layer=3", "loss.lpips=0", "loss.id=0"]
+    words += ["loss.id_network=none", "validation.every=0"]
+    with pytest.warns(UserWarning, match="picture sizes"):
+        task = entry.build(load_config(entry.config, None, words), World(0, 1, torch.device("cpu")))
+    with pytest.warns(UserWarning, match="picture sizes"):
+        main(["convert", str(tmp_path / WHOLE), "--out", str(tmp_path / "new.safetensors")])
+    write_native(tmp_path / "trained.safetensors", task.exported(), task.header())
+    for name in ("trained.safetensors", "new.safetensors"):
+        assert Geometry.from_text(read_bundle(tmp_path / name).source["geometry"]) == Geometry(64, (64, 64))
 
 
 def test_seeded_models_are_made_in_one_way() -> None:
@@ -115,7 +143,7 @@ def test_missing_files_of_ours_say_what_makes_them(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("sdic.zoo.REPOSITORY", tmp_path)
     with pytest.raises(CheckpointError) as error:
         sdic.load("portraits", "cpu")
-    for part in ("portraits/generator.safetensors", str(tmp_path), "sdic pretrain all", "SDIC_PRETRAINED", "MIT"):
+    for part in ("portraits/generator.safetensors", str(tmp_path), "sdic build portraits", "SDIC_PRETRAINED", "MIT"):
         assert part in str(error.value)
     assert "sdic convert" not in str(error.value)
 

@@ -10,6 +10,7 @@ from PIL import Image
 import sdic
 from sdic.errors import ImageError, UnknownNameError
 from sdic.types import Direction
+from tests import icc
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,21 @@ def test_the_rules_differ(model, inversion):
 def test_what_was_cropped_is_warned_of(model):
     with pytest.warns(UserWarning, match="centre-cropped"):
         model.invert(Image.new("RGB", (128, 64)))
+
+
+def test_pil_pictures_of_damaged_files_and_of_other_colour_spaces(model, photo, tmp_path):
+    photo.save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:4000])
+    with Image.open(tmp_path / "cut.png") as picture, pytest.raises(ImageError, match="truncated"):
+        model.invert(picture)
+    photo.save(tmp_path / "p3.png", icc_profile=icc.matrix_profile("p3"))
+    with Image.open(tmp_path / "p3.png") as picture:
+        one, other = model.invert([picture, tmp_path / "p3.png"]).photo
+    assert torch.equal(one, other)
+    assert not torch.equal(one, model.invert(photo).photo[0])
+    photo.save(tmp_path / "bad.png", icc_profile=b"no profile")
+    with pytest.warns(UserWarning, match="colour profile"):
+        model.invert(tmp_path / "bad.png")
 
 
 def test_mistakes(model, inversion, tmp_path):

@@ -1,7 +1,7 @@
 """Weight files: our own safetensors, the layouts that users bring, and the tables between them."""
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.foreign import FORMATS, detect_format, read_foreign
+from sdic.checkpoints.layouts import FORMATS, detect_format, read_foreign
 from sdic.checkpoints.native import copy_native, read_native, write_native
 from sdic.checkpoints.reading import read_bundle
 

@@ -37,6 +37,7 @@ class NoConfig:
 class NetworkKind:
     """How to build a network from its config, and how to find its config again."""
 
+    network: type[nn.Module]
     config: type
     build: Callable[[Any], nn.Module]
     config_of: Callable[[Any], Any] = lambda network: network.config
@@ -49,24 +50,24 @@ def _embedder(config: EmbedderConfig) -> FaceEmbedder:
 
 
 NETWORKS: dict[str, NetworkKind] = {
-    "generator": NetworkKind(GeneratorConfig, Generator),
-    "discriminator": NetworkKind(GeneratorConfig, Discriminator),
-    "encoder": NetworkKind(E4EConfig, E4E),
-    "dipn": NetworkKind(DIPNConfig, DIPN),
-    "dicn": NetworkKind(DICNConfig, DICN),
-    "face_embedder": NetworkKind(EmbedderConfig, _embedder),
-    "moco": NetworkKind(NoConfig, lambda config: MoCoEmbedder(), lambda network: NoConfig()),
-    "attribute_net": NetworkKind(AttributeConfig, AttributeNet),
-    "portrait_embedder": NetworkKind(PortraitEmbedderConfig, PortraitEmbedder),
+    "generator": NetworkKind(Generator, GeneratorConfig, Generator),
+    "discriminator": NetworkKind(Discriminator, GeneratorConfig, Discriminator),
+    "encoder": NetworkKind(E4E, E4EConfig, E4E),
+    "dipn": NetworkKind(DIPN, DIPNConfig, DIPN),
+    "dicn": NetworkKind(DICN, DICNConfig, DICN),
+    "face_embedder": NetworkKind(FaceEmbedder, EmbedderConfig, _embedder),
+    "moco": NetworkKind(MoCoEmbedder, NoConfig, lambda config: MoCoEmbedder(), lambda network: NoConfig()),
+    "attribute_net": NetworkKind(AttributeNet, AttributeConfig, AttributeNet),
+    "portrait_embedder": NetworkKind(PortraitEmbedder, PortraitEmbedderConfig, PortraitEmbedder),
 }
-"""Every kind of network that a file can hold, by the role it plays."""
+"""Every kind of network that a file can hold. A network's usual role is its kind; a file may hold two of one kind under
+two roles."""
 
 
 @dataclass
 class Bundle:
-    """networks: role -> network, frozen and in eval mode. source: what the file said, and its sha256. dropped: keys
-    of a
-    foreign file that were left out, with the reason."""
+    """networks: role -> network, frozen and in eval mode. source: what the file said, its sha256, and under "assumed"
+    what it did not say. dropped: keys of a foreign file that were left out, with the reason."""
 
     networks: dict[str, nn.Module]
     source: dict[str, str] = field(default_factory=dict)
@@ -81,8 +82,14 @@ class Bundle:
             )
         return self.networks[role]
 
+    def assume(self, what: str) -> None:
+        """Note what the file leaves open and how it is read; `sdic.load` and `sdic convert` print it."""
+        known = self.source.get("assumed")
+        self.source["assumed"] = f"{known}; {what}" if known else what
+
     def merge(self, other: Bundle) -> Bundle:
-        """Both bundles' networks; a role in both is an error. Where their sources differ, both are told."""
+        """Both bundles' networks; a role in both is an error. Where their sources differ, both are named, but picture
+        sizes are those of the file with the encoder: it looks at the photos."""
         twice = sorted(set(self.networks) & set(other.networks))
         if twice:
             raise CheckpointError(
@@ -92,29 +99,38 @@ class Bundle:
         for name in set(self.source) & set(other.source):
             if self.source[name] != other.source[name]:
                 source[name] = f"{self.source[name]} + {other.source[name]}"
+        source.pop("geometry", None)
+        sized = (self if "encoder" in self.networks else other).source
+        if "geometry" in sized:
+            source["geometry"] = sized["geometry"]
         return Bundle({**self.networks, **other.networks}, source, {**self.dropped, **other.dropped})
 
 
-def build(role: str, config: Any) -> nn.Module:
+def build(kind: str, config: Any) -> nn.Module:
     """A network without memory for its parameters (on the meta device), to be filled from a file."""
-    if role not in NETWORKS:
-        raise UnknownNameError("network", role, NETWORKS)
+    if kind not in NETWORKS:
+        raise UnknownNameError("network", kind, NETWORKS)
     with torch.device("meta"):
-        return NETWORKS[role].build(config)
+        return NETWORKS[kind].build(config)
 
 
-def config_to_json(role: str, network: nn.Module) -> str:
+def kind_of(network: nn.Module) -> str:
+    """The name in NETWORKS of a network's kind."""
+    return next(name for name, kind in NETWORKS.items() if isinstance(network, kind.network))
+
+
+def config_to_json(network: nn.Module) -> str:
     """The config of a network as JSON text."""
-    return json.dumps(dataclasses.asdict(NETWORKS[role].config_of(network)))
+    return json.dumps(dataclasses.asdict(NETWORKS[kind_of(network)].config_of(network)))
 
 
-def config_from_json(role: str, text: str) -> Any:
+def config_from_json(kind: str, text: str) -> Any:
     """The inverse of `config_to_json`."""
-    if role not in NETWORKS:
-        raise UnknownNameError("network", role, NETWORKS)
+    if kind not in NETWORKS:
+        raise UnknownNameError("network", kind, NETWORKS)
     values = json.loads(text)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
-        return NETWORKS[role].config(**values)
+        return NETWORKS[kind].config(**values)
     except TypeError as error:
-        raise CheckpointError(f"the config of network {role!r} does not fit this version of sdic: {error}") from error
+        raise CheckpointError(f"the config of network {kind!r} does not fit this version of sdic: {error}") from error

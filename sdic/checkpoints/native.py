@@ -1,8 +1,8 @@
 """Our own weight files: safetensors, every tensor named `role.parameter`, and a header of JSON texts.
 
-Header: format "sdic.networks", `networks` {role: config}, and where the weights came from (`file`, `sha256`, `layout`,
-and whatever the writer adds, such as the training run). `domain` in it decides which directions and picture sizes are
-meant, `layer` where DICN compensates.
+Header: format "sdic.networks", `networks` {role: config}, `kinds` {role: kind of network}, and where the weights came
+from (`file`, `sha256`, `layout`, and whatever the writer adds, such as the training run). `geometry` in it says the
+picture sizes, `domain` which directions are meant, `layer` where DICN compensates.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json
+from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json, kind_of
 from sdic.checkpoints.keymap import Renamed, load_into
 from sdic.errors import CheckpointError
-from sdic.utils.files import atomic_file
+from sdic.utils.files import atomic_file, header_in_order, write_safetensors
 
 FORMAT = "sdic.networks"
 
@@ -39,14 +39,11 @@ def write_native(
             tensors[f"{role}.{name}"] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
     header = {
         "format": FORMAT,
-        "networks": json.dumps({role: json.loads(config_to_json(role, network)) for role, network in networks.items()}),
+        "networks": json.dumps({role: json.loads(config_to_json(network)) for role, network in networks.items()}),
+        "kinds": json.dumps({role: kind_of(network) for role, network in networks.items()}),
         "source": json.dumps(dict(source or {})),
     }
-    blob = save(tensors, metadata=header)
-    size = int.from_bytes(blob[:8], "little")
-    with atomic_file(path) as handle:
-        handle.write(_in_order(blob[8 : 8 + size]))
-        handle.write(memoryview(blob)[8 + size :])
+    write_safetensors(path, save(tensors, metadata=header))
 
 
 def copy_native(path: str | os.PathLike[str], target: str | os.PathLike[str], source: Mapping[str, str]) -> None:
@@ -59,18 +56,8 @@ def copy_native(path: str | os.PathLike[str], target: str | os.PathLike[str], so
         raise CheckpointError(f"{path}: holds no sdic networks (its header says format={about.get('format')!r})")
     about["source"] = json.dumps({**json.loads(about.get("source", "{}")), **source})
     with atomic_file(target) as handle:
-        handle.write(_in_order(json.dumps(header).encode()))
+        handle.write(header_in_order(json.dumps(header).encode()))
         handle.write(memoryview(blob)[8 + size :])
-
-
-def _in_order(text: bytes) -> bytes:
-    """The length and the JSON of a safetensors header with our texts in order; the library's order is random, and equal
-    networks should make equal files."""
-    header = json.loads(text)
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 def read_native(path: str | os.PathLike[str]) -> Bundle:
@@ -89,8 +76,10 @@ def read_native(path: str | os.PathLike[str]) -> Bundle:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     networks: dict[str, nn.Module] = {}
+    kinds = json.loads(header.get("kinds", "{}"))  # files of earlier versions: every role is its kind
     for role, values in json.loads(header["networks"]).items():
-        network = build(role, config_from_json(role, json.dumps(values)))
+        kind = kinds.get(role, role)
+        network = build(kind, config_from_json(kind, json.dumps(values)))
         prefix = f"{role}."
         state = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
         state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.foreign import read_foreign
+from sdic.checkpoints.layouts import read_foreign
 from sdic.checkpoints.native import read_native
 from sdic.checkpoints.unpickle import load_tensors
 from sdic.errors import CheckpointError

@@ -39,7 +39,11 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from sdic.errors import ConfigError
+    from sdic.utils.tensors import resolve_device
 
+    resolve_device(args.device)
+    if not args.minutes >= 0:
+        raise ConfigError(f"--minutes must be 0 (no limit) or more, got {args.minutes}")
     module = importlib.import_module(DOMAINS[args.domain])
     settings: dict[str, tuple[str, ...]] = {}
     for word in args.settings:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections import defaultdict
 from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic convert`."""
-    parser.add_argument("file", metavar="FILE", help="SDIC, e4e, StyleGAN2 (rosinality), ArcFace, CurricularFace, MoCo")
+    parser.add_argument(
+        "file", metavar="FILE", help="SDIC, e4e, pSp, StyleGAN2 (rosinality), ArcFace, CurricularFace, MoCo"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write; must end in .safetensors")
     parser.add_argument(
         "--trust",
@@ -36,8 +39,14 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from sdic.checkpoints import read_bundle, write_native
+    from sdic.loading import geometry_of
+    from sdic.utils.text import printable
 
     bundle = read_bundle(source, trust=args.trust)
+    if {"generator", "encoder"} <= set(bundle.networks):
+        bundle.source["geometry"] = geometry_of(bundle).to_text()
+    elif "assumed" in bundle.source:
+        warnings.warn(f"{source}: {bundle.source['assumed']}", stacklevel=2)
     try:
         write_native(target, bundle.networks, bundle.source, torch.float16 if args.half else None)
     except OSError as error:
@@ -52,5 +61,5 @@ def run(args: argparse.Namespace) -> int:
         reasons[reason].append(key)
     for reason, keys in sorted(reasons.items(), key=lambda entry: -len(entry[1])):
         shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-        print(f"  left out, {reason}: {len(keys)} ({shown})")
+        print(f"  left out, {reason}: {len(keys)} ({printable(shown)})")
     return 0

@@ -7,7 +7,10 @@ import dataclasses
 import os
 import re
 
-OPTIONS = ("out", "model", "edits", "rule", "device", "precision", "batch_size", "shard", "limit", "save_inversions")
+OPTIONS = (
+    *("out", "model", "edits", "domain", "rule", "device", "precision", "batch_size", "shard", "limit"),
+    *("save_inversions", "save_latents"),
+)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
@@ -17,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
         "inputs",
         nargs="*",
         metavar="PHOTOS",
-        help=f"{photos},\nfolders of them (searched through), or `examples`: the bundled portraits, unless there is\n"
-        "something of that name here; a word key=value sets anything of sdic/runner/settings.py",
+        help=f"{photos},\nfolders or zips of them (searched through), or `examples`: the bundled portraits, unless\n"
+        "there is something of that name here; a word key=value sets anything of sdic/runner/settings.py",
     )
     parser.add_argument("--out", metavar="DIR", help="where everything goes; run again to go on or to add edits")
     parser.add_argument(
@@ -35,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N photos")
     parser.add_argument(
         "--save-inversions", action="store_true", default=None, help="keep inversions as OUT/inversions/*.safetensors"
+    )
+    parser.add_argument(
+        "--save-latents",
+        action="store_true",
+        default=None,
+        help="keep the codes alone (W+, a hundredth of the size, without SDIC's details) as OUT/latents/*.npy",
     )
 
 

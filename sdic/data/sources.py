@@ -49,7 +49,8 @@ def open_source(request: Request) -> tuple[PictureSource, list[str], dict[str, s
     """(source, the names to use, name -> what is wrong with it for those that are left out).
 
     The names are sorted, reduced to the list in `names` if given, without pictures whose header cannot be read, and
-    then cut to `limit`. ConfigError if none is left.
+    then cut to `limit`. Pictures and videos of kinds that sdic does not read are among those left out; with a list,
+    only those it names, and with a limit those up to the last name. ConfigError if none is left.
     """
     kind = request.source
     if kind == "auto":
@@ -57,15 +58,15 @@ def open_source(request: Request) -> tuple[PictureSource, list[str], dict[str, s
     if kind not in SOURCES:
         raise UnknownNameError("picture source", kind, [*SOURCES, "auto"])
     source = SOURCES[kind](request)
-    names = list(source.names)
+    names = sorted([*source.names, *source.unread])
     if request.names:
-        names = choose(names, read_name_list(request.names), request.names)
+        names = choose(source.names, read_name_list(request.names), request.names, source.unread)
     readable: list[str] = []
     broken: dict[str, str] = {}
     for name in names:
         if request.limit and len(readable) == request.limit:
             break
-        problem = source.check(name)
+        problem = source.unread.get(name) or source.check(name)
         if problem:
             broken[name] = problem
         else:

@@ -12,6 +12,7 @@ class SyntheticSource:
     def __init__(self, count: int, seed: int = 0, size: int = 64, prefix: str = "synthetic"):
         self.seed = seed
         self.size = size
+        self.unread: dict[str, str] = {}
         self.names = [f"{prefix}-{index:05d}" for index in range(count)]
 
     def read(self, name: str) -> Image.Image:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from sdic.changes import Noise
-from sdic.errors import ConfigError
+from sdic.errors import ConfigError, did_you_mean
 from sdic.methods.base import Inverter, Rule
 from sdic.networks.compensator import Compensator
 from sdic.networks.dicn import DICN, DICNConfig
@@ -67,6 +67,13 @@ class SDICInverter(Inverter):
         paradigm: Paradigm = "compensate-edit",
     ):
         super().__init__(generator, geometry)
+        if paradigm not in get_args(Paradigm):
+            known = get_args(Paradigm)
+            raise ConfigError(
+                f"paradigm must be one of {', '.join(known)}, got {paradigm!r}{did_you_mean(str(paradigm), known)}"
+            )
+        if not isinstance(layer, int):
+            raise ConfigError(f"layer must be a whole number, got {layer!r}")
         channels = generator.config.layer_channels(layer)
         if channels != compensator.dicn.config.feature_channels:
             raise ConfigError(

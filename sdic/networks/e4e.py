@@ -1,4 +1,5 @@
-"""The e4e encoder (Tov et al. 2021): photo -> one style code and a small offset for every further row of W+.
+"""The e4e encoder (Tov et al. 2021): photo -> one style code and a small offset for every further row of W+; with one
+switch that of pSp (Richardson et al. 2021), whose rows are codes of their own.
 
 Shapes: B batch, H and W input size (256x256 for faces, 192x256 for cars), L latent rows, D style width.
 """
@@ -24,6 +25,7 @@ class E4EConfig:
     latent_rows, style_dim: L and D of the generator. blocks, widths: the IR-SE body, four stages.
     coarse, middle: rows below `coarse` read the 1/16 feature, rows below `middle` the 1/8 one, the rest the 1/4 one.
     input_size: the larger side of the input; the number of strided convolutions in the heads follows from it.
+    relative: whether a head's output is an offset from row 0 (e4e) or the row itself (pSp).
     """
 
     latent_rows: int = 18
@@ -33,6 +35,7 @@ class E4EConfig:
     coarse: int = 3
     middle: int = 7
     input_size: int = 256
+    relative: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", tuple(self.blocks))
@@ -60,13 +63,10 @@ class StyleHead(nn.Module):
         self.linear = EqualLinear(out_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        if max(x.shape[2:]) != 1 << len(self.convs):  # smaller ones would end at one pixel as well
+            raise ValueError(f"this style head was built for {1 << len(self.convs)} px, got a feature {list(x.shape)}")
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.01)
-        if x.shape[2:] != (1, 1):
-            raise ValueError(
-                f"the encoder's heads were left with {list(x.shape[2:])} pixels: "
-                "the photo has another size than input_size"
-            )
         return self.linear(x.flatten(1))
 
 
@@ -93,7 +93,11 @@ class E4E(nn.Module):
         return self.offsets(photo, rows) + self.latent_avg
 
     def offsets(self, photo: Tensor, rows: int | None = None) -> Tensor:
-        """The code less `latent_avg`: [B, L, D]."""
+        """The code less `latent_avg`: [B, L, D]. ValueError for a photo of another size than `input_size`."""
+        if max(photo.shape[2:]) != self.config.input_size:
+            raise ValueError(
+                f"this encoder's input_size is {self.config.input_size} px (the larger side), got {list(photo.shape)}"
+            )
         _, quarter, eighth, sixteenth = self.body(photo)
         levels = [sixteenth]
         levels.append(resize_like(sixteenth, eighth) + self.lateral1(eighth))
@@ -104,7 +108,8 @@ class E4E(nn.Module):
             if rows is not None and row >= rows:
                 codes.append(first)
             else:
-                codes.append(first + self.heads[row](levels[self.config.head_level(row)]))
+                own = self.heads[row](levels[self.config.head_level(row)])
+                codes.append(first + own if self.config.relative else own)
         return torch.stack(codes, 1)
 
 

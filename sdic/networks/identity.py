@@ -5,7 +5,6 @@ Shapes: B batch. All take pictures in [-1, 1] of any size and return unit vector
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,11 +42,9 @@ class FaceEmbedder(nn.Module):
 class MoCoEmbedder(nn.Module):
     """ResNet-50 trained by MoCo v2, for domains without faces: picture [B, 3, H, W] -> unit vector [B, 2048].
 
-    Pictures are brought to 224x224 and normalised as ImageNet is.
+    As e4e, SDIC and their successors do, so that numbers compare: pictures are brought to 224x224 by nearest neighbour,
+    and not normalised as the network's own training does it.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,12 +52,9 @@ class MoCoEmbedder(nn.Module):
 
         self.body = resnet50(weights=None)
         self.body.fc = nn.Identity()
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 
     def forward(self, picture: Tensor) -> Tensor:
-        x = F.interpolate(picture, size=(224, 224), mode="bilinear", align_corners=False)
-        return F.normalize(self.body(((x + 1) / 2 - self.mean) / self.std))
+        return F.normalize(self.body(F.interpolate(picture, size=(224, 224), mode="nearest")))
 
     def embed(self, picture: Tensor) -> Tensor:
         """The same as calling it: this network has no crop of its own."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from sdic.errors import SdicError
 
 TEMPORARY_PREFIX = ".sdic-tmp-"
 
@@ -38,13 +42,90 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
         handle.write(data.encode() if isinstance(data, str) else data)
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Hex sha256 of a file's bytes."""
-    digest = hashlib.sha256()
+def write_safetensors(path: str | os.PathLike[str], blob: bytes) -> None:
+    """Write what `safetensors.torch.save` returned, its header's texts in order: equal content gives equal files."""
+    size = int.from_bytes(blob[:8], "little")
+    with atomic_file(path) as handle:
+        handle.write(header_in_order(blob[8 : 8 + size]))
+        handle.write(memoryview(blob)[8 + size :])
+
+
+def header_in_order(text: bytes) -> bytes:
+    """The length and the JSON of a safetensors header with our texts in order; the library's order is random."""
+    header = json.loads(text)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+LONGEST = 255
+"""Bytes of a file's name, its ending included, that every usual file system takes."""
+
+
+def within_limits(name: str, ending: str = "") -> str:
+    """A name (with "/" between folders) and its ending; a part that is too long is cut, and a hash tells it from
+    others that begin alike."""
+    *folders, last = name.split("/")
+    return "/".join([*(_cut(folder, "") for folder in folders), _cut(last, ending)])
+
+
+def _cut(name: str, ending: str) -> str:
+    whole = os.fsencode(name + ending)
+    if len(whole) <= LONGEST:
+        return name + ending
+    mark = f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{ending}"
+    kept = os.fsencode(name)[: LONGEST - len(mark)]
+    return kept.decode("utf-8", "ignore") + mark
+
+
+def sha256_of(path: str | os.PathLike[str], limit: int | None = None) -> str:
+    """Hex sha256 of a file's bytes.
+
+    SdicError for what is not a regular file, has more than `limit` bytes, or goes on longer than it says: a pipe or a
+    device would keep its reader for ever. OSError for what cannot be opened.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise SdicError(f"{os.fspath(path)}: not a regular file")
+    if limit is not None and found.st_size > limit:
+        raise SdicError(f"{os.fspath(path)}: {found.st_size} bytes, more than the {limit} that are looked at")
+    digest, count = hashlib.sha256(), 0
     with open(path, "rb") as handle:
         while chunk := handle.read(1 << 20):
+            count += len(chunk)
+            if count > found.st_size:
+                raise SdicError(f"{os.fspath(path)}: longer than it was a moment ago; is it still being written?")
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def walk_files(
+    root: str | os.PathLike[str], skip: str | os.PathLike[str] | None = None
+) -> Iterator[tuple[Path, str, str]]:
+    """Every file below a folder: (path, name relative to it with forward slashes, what is wrong or an empty string).
+
+    Hidden names and the folder `skip` are left aside. Links are followed, but no folder is entered twice. A folder that
+    cannot be read comes with its reason instead of its files. In no particular order.
+    """
+    root = Path(root)
+    seen = set() if skip is None else {os.path.realpath(skip)}
+    problems: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=problems.append, followlinks=True):
+        here = os.path.realpath(folder)
+        if here in seen:  # a link in a circle, or `skip`
+            folders.clear()
+            continue
+        seen.add(here)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith("."):
+                path = Path(folder, name)
+                yield path, path.relative_to(root).as_posix(), ""
+    for error in problems:
+        path = Path(error.filename)
+        name = path.name if path == root else path.relative_to(root).as_posix()
+        yield path, name, f"folder cannot be read ({error.strerror})"
 
 
 def remove_temporaries(folder: str | os.PathLike[str]) -> int:

@@ -9,15 +9,18 @@ import contextlib
 import io
 import os
 import stat
-import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image
 
 from sdic.errors import ImageError
+from sdic.utils.colour import NOTE, to_rgb
+from sdic.utils.decoding import check_header, decoded, only_image_errors, reason
 from sdic.utils.files import atomic_file
+from sdic.utils.kinds import HEAD, RAW, SUFFIXES, UNREAD, WEAK, Kind, recognised, unread_content
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,51 +30,85 @@ if TYPE_CHECKING:
 PIXEL_LIMIT = 89_478_485
 """Above this Pillow itself warns of a decompression bomb; a 1024 px generator needs a hundredth of it."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM", "MPO", "PCX", "SGI", "ICO")
-"""What is read. EPS and PDF are not pictures but programs, and formats without a signature accept any file."""
-
-_PHOTO = "jpg jpeg jpe jfif mpo png webp avif heic heif tif tiff bmp dib gif jp2 j2k ppm pgm pbm pnm pfm pcx sgi ico"
-SUFFIXES = frozenset("." + name for name in _PHOTO.split())
-"""How names of photo files end (HEIC cannot be read, but whoever brings one wants to know)."""
-
 PNG_LEVEL = 3  # of 9: half the time of Pillow's default for a few percent of size
 
 
 def read_picture(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = PIXEL_LIMIT) -> Image.Image:
-    """A picture file, or an open binary file -> 8-bit RGB, upright, as a viewer shows it.
+    """A picture file, or an open binary file -> 8-bit RGB in sRGB, upright, as a viewer shows it.
 
-    The EXIF rotation is applied; transparency is laid over white; 16-bit, 32-bit and float pictures are scaled to 8
-    bits (not clipped); CMYK goes through its colour profile if there is one; of an animation the first frame counts.
-    Colour profiles of RGB pictures are left aside, as the methods' authors do. ImageError says in one line why a file
-    cannot be read; a picture of more than `max_pixels` is refused from its header, before anything is decoded.
+    The colour profile (RGB, grey, CMYK) is applied, and a profile that is sRGB changes nothing; the EXIF rotation is
+    applied; transparency is laid over white; 16-bit, 32-bit and float pictures are scaled to 8 bits (not clipped); of
+    an animation the first frame counts.
+
+    Raises ImageError and nothing else, in one line that begins with the path. A picture of more than `max_pixels` is
+    refused from its header, before anything is decoded, and so is a file that would take more bytes, scans or reads
+    than any such picture needs (`sdic.utils.decoding`).
     """
+    with _opened(source) as handle, only_image_errors():
+        picture = decoded(handle, max_pixels)
+        result = to_rgb(picture)
+        if result is picture:
+            result = result.copy()
+        note = result.info.get(NOTE)
+        result.info = {} if note is None else {NOTE: note}  # what is left belongs to the file, not to these pixels
+        return result
+
+
+def check_picture(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = PIXEL_LIMIT) -> None:
+    """ImageError, as from `read_picture`, for what a file's header tells; no pixel is decoded."""
+    with _opened(source) as handle:
+        check_header(handle, max_pixels)
+
+
+def what_is(path: str | os.PathLike[str], handle: IO[bytes] | None = None) -> Kind:
+    """What a file is, by its first bytes and its name; see `sdic.utils.kinds.Kind`. Never raises for what is in it.
+
+    handle: the open file where `path` is but its name, as for the entries of a zip.
+
+    The name counts where it is a picture's (a wreck with such a name is a picture, and reading it says what it is) or
+    a RAW photo's (which is a TIFF by its content). Of other names the content counts, and last the name. A signature of
+    two common bytes (BMP, PPM, icons ...) makes a picture only if the header can be read.
+    """
+    suffix = Path(path).suffix.lower()
+    by_name = UNREAD.get(suffix, "")
+    if suffix in SUFFIXES or by_name.startswith(RAW):
+        return Kind(picture=not by_name, unread=by_name)
+    try:
+        with _opened(path if handle is None else handle) as opened:
+            opened.seek(0)
+            head = opened.read(HEAD)
+            names = recognised(head)
+            unread = unread_content(head)
+            if unread and (not names or unread.startswith(RAW)):
+                return Kind(unread=by_name or unread)
+            if names and names[0] not in WEAK:
+                return Kind(picture=True)
+            if by_name or not names:
+                return Kind(unread=by_name)
+            check_header(opened, PIXEL_LIMIT)
+            return Kind(picture=True)
+    except (ImageError, OSError, ValueError):
+        return Kind(unread=by_name)
+
+
+@contextlib.contextmanager
+def _opened(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[IO[bytes]]:
+    """A regular file, or the open one; ImageErrors from the block begin with the path."""
     if not isinstance(source, str | os.PathLike):
-        return _read(source, max_pixels)
+        yield source
+        return
     path = Path(source)
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):  # a pipe would wait for ever
-            raise ImageError(f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not a picture")
+            raise ImageError(f"{'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not a picture")
         with open(path, "rb") as handle:
-            return _read(handle, max_pixels)
+            yield handle
     except ImageError as error:
-        raise ImageError(str(error) if str(path) in str(error) else f"{path}: {error}") from error.__cause__
+        raise ImageError(f"{path}: {error}") from error.__cause__
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise ImageError(f"{path}: cannot be opened ({_reason(error)})") from error
-
-
-def looks_like_picture(path: str | os.PathLike[str]) -> bool:
-    """Whether a file has the name or the signature of a picture; a wreck with a picture's name still looks like one."""
-    path = Path(path)
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    try:
-        if not path.is_file():
-            return False
-        with open(path, "rb") as handle:
-            return bool(_recognised(handle.read(16)))
-    except OSError:
-        return False
+        broken = isinstance(error, FileNotFoundError) and path.is_symlink()
+        raise ImageError(f"{path}: {'a broken link' if broken else f'cannot be opened ({reason(error)})'}") from error
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
@@ -112,8 +149,10 @@ def fit(picture: Image.Image, geometry: Geometry) -> tuple[Image.Image, list[str
     domain's loses its margins first: squeezing would change the face, and the crop is said in the list.
     """
     height, width = geometry.input_size
-    notes = []
+    notes: list[str] = []
     picture = to_rgb(picture)
+    if NOTE in picture.info:
+        notes.append(picture.info[NOTE])
     have_width, have_height = picture.size
     crop_width = min(have_width, max(1, round(have_height * width / height)))
     crop_height = min(have_height, max(1, round(have_width * height / width)))
@@ -132,99 +171,3 @@ def fit(picture: Image.Image, geometry: Geometry) -> tuple[Image.Image, list[str
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     return picture, notes
-
-
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Any Pillow mode -> RGB, by the rules of `read_picture`."""
-    if picture.mode == "RGB" and "transparency" not in picture.info:
-        return picture
-    if picture.mode[:2] == "I;" or picture.mode in ("I", "F"):
-        return _from_deep(picture).convert("RGB")
-    if picture.mode == "CMYK" and picture.info.get("icc_profile"):
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # a broken profile: the plain rule is next best
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
-            converted = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if converted is not None:
-                return converted
-    if picture.mode == "LAB":
-        profiles = (ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"))
-        converted = ImageCms.profileToProfile(picture, *profiles, outputMode="RGB")
-        assert converted is not None
-        return converted
-    if picture.has_transparency_data:
-        layer = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return picture.convert("RGB")
-
-
-def _from_deep(picture: Image.Image) -> Image.Image:
-    """One channel of more than 8 bits -> 8-bit grey, scaled by the range of its type."""
-    values = np.asarray(picture).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError("holds values that are not finite")
-    top = values.max(initial=0.0)
-    if picture.mode[:2] == "I;" or (picture.format in ("PNG", "PPM") and picture.mode == "I"):
-        full = 65535.0
-    else:  # 32-bit and float files do not say their range: the smallest usual one that holds the picture
-        unit = (1.0,) if picture.mode == "F" else ()
-        full = next((size for size in (*unit, 255.0, 65535.0, 2.0**31 - 1) if top <= size), top)
-    return Image.fromarray(np.rint(values.clip(0, full) * (255 / full)).astype(np.uint8))
-
-
-def _read(handle: IO[bytes], max_pixels: int) -> Image.Image:
-    try:
-        picture = _identify(handle)
-        width, height = picture.size
-        if width < 1 or height < 1:
-            raise ImageError(f"zero-sized ({width}x{height})")
-        if width * height > max_pixels:
-            raise ImageError(
-                f"{width}x{height} is more than {max_pixels} pixels (a decompression bomb?); resize it, or raise the "
-                "limit with max_pixels=N"
-            )
-        picture.load()
-        with contextlib.suppress(Exception):  # damaged EXIF data: the picture itself is fine
-            picture = ImageOps.exif_transpose(picture) or picture
-        result = to_rgb(picture)
-        return result if result is not picture else result.copy()
-    except ImageError:
-        raise
-    except MemoryError as error:
-        raise ImageError("not enough memory to decode it") from error
-    except Exception as error:  # decoders of damaged files raise whatever they stumble over
-        raise ImageError(f"truncated or damaged ({_reason(error)})") from error
-
-
-def _identify(handle: IO[bytes]) -> Image.Image:
-    """What `Image.open` does, without its own pixel limit: that one is a global of the process, and it warns."""
-    handle.seek(0)
-    prefix = handle.read(16)
-    if not prefix:
-        raise ImageError("empty file")
-    for name in _recognised(prefix):
-        factory, _ = Image.OPEN[name]
-        handle.seek(0)
-        with contextlib.suppress(SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error):
-            return factory(handle, "")
-        raise ImageError(f"truncated or damaged ({name} signature, unreadable header)")
-    if prefix[4:8] == b"ftyp" and prefix[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        raise ImageError("HEIC, which sdic does not read; convert it to JPEG or PNG")
-    raise ImageError("not a picture that sdic reads (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PNM)")
-
-
-def _recognised(prefix: bytes) -> list[str]:
-    """The formats whose signature a file of these first 16 bytes has."""
-    Image.init()
-    names = []
-    for name in FORMATS:
-        if name in Image.OPEN:  # else a Pillow built without this library
-            accept = Image.OPEN[name][1]
-            if accept is not None and accept(prefix) is True:
-                names.append(name)
-    return names
-
-
-def _reason(error: BaseException) -> str:
-    """The error in one short line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:200] or type(error).__name__

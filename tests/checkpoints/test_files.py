@@ -12,7 +12,7 @@ import torch
 
 import sdic
 from sdic.checkpoints import detect_format, read_bundle, write_native
-from sdic.checkpoints.foreign import FORMATS
+from sdic.checkpoints.layouts import FORMATS
 from sdic.errors import CheckpointError
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.tiny import tiny_bundle

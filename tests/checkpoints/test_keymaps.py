@@ -7,33 +7,33 @@ import pytest
 import torch
 from torch import nn
 
-from sdic.checkpoints import tables
-from sdic.checkpoints.bundle import EmbedderConfig, build
+from sdic.checkpoints.bundle import EmbedderConfig, NoConfig, build
 from sdic.checkpoints.keymap import Renamed, Rule, load_into, rename
+from sdic.checkpoints.layouts import e4e, identity, stylegan2
+from sdic.checkpoints.layouts import sdic as release
 from sdic.errors import CheckpointError
 from sdic.networks.dicn import DICNConfig
 from sdic.networks.dipn import DIPNConfig
 from sdic.networks.e4e import E4EConfig
-from sdic.networks.identity import MoCoEmbedder
 from sdic.networks.stylegan2 import GeneratorConfig
 from tests.golden_weights import draw, key_shapes
 
 LISTS = {
-    "sdic_ffhq decoder.": ("generator", GeneratorConfig(1024), tables.GENERATOR),
-    "sdic_ffhq encoder.": ("encoder", E4EConfig(), tables.E4E),
-    "sdic_ffhq DIP.": ("dipn", DIPNConfig(), tables.DIPN),
-    "sdic_ffhq SAF.": ("dicn", DICNConfig(), tables.DICN),
-    "sdic_cars decoder.": ("generator", GeneratorConfig(512), tables.GENERATOR),
-    "sdic_cars encoder.": ("encoder", E4EConfig(16), tables.E4E),
-    "sdic_cars DIP.": ("dipn", DIPNConfig(), tables.DIPN),
-    "sdic_cars SAF.": ("dicn", DICNConfig(16), tables.DICN),
-    "e4e_ffhq_encode decoder.": ("generator", GeneratorConfig(1024), tables.GENERATOR),
-    "e4e_ffhq_encode encoder.": ("encoder", E4EConfig(), tables.E4E),
-    "stylegan2_ffhq_config_f ": ("generator", GeneratorConfig(1024), tables.GENERATOR),
-    "stylegan2_discriminator_1024 ": ("discriminator", GeneratorConfig(1024), tables.DISCRIMINATOR),
-    "arcface_model_ir_se50 ": ("face_embedder", EmbedderConfig("arcface"), tables.FACE_EMBEDDER),
-    "curricularface_backbone ": ("face_embedder", EmbedderConfig("curricularface"), tables.FACE_EMBEDDER),
-    "moco_v2_800ep ": ("moco", None, tables.MOCO),
+    "sdic_ffhq decoder.": ("generator", GeneratorConfig(1024), stylegan2.GENERATOR),
+    "sdic_ffhq encoder.": ("encoder", E4EConfig(), e4e.E4E),
+    "sdic_ffhq DIP.": ("dipn", DIPNConfig(), release.DIPN),
+    "sdic_ffhq SAF.": ("dicn", DICNConfig(), release.DICN),
+    "sdic_cars decoder.": ("generator", GeneratorConfig(512), stylegan2.GENERATOR),
+    "sdic_cars encoder.": ("encoder", E4EConfig(16), e4e.E4E),
+    "sdic_cars DIP.": ("dipn", DIPNConfig(), release.DIPN),
+    "sdic_cars SAF.": ("dicn", DICNConfig(16), release.DICN),
+    "e4e_ffhq_encode decoder.": ("generator", GeneratorConfig(1024), stylegan2.GENERATOR),
+    "e4e_ffhq_encode encoder.": ("encoder", E4EConfig(), e4e.E4E),
+    "stylegan2_ffhq_config_f ": ("generator", GeneratorConfig(1024), stylegan2.GENERATOR),
+    "stylegan2_discriminator_1024 ": ("discriminator", GeneratorConfig(1024), stylegan2.DISCRIMINATOR),
+    "arcface_model_ir_se50 ": ("face_embedder", EmbedderConfig("arcface"), identity.FACE_EMBEDDER),
+    "curricularface_backbone ": ("face_embedder", EmbedderConfig("curricularface"), identity.FACE_EMBEDDER),
+    "moco_v2_800ep module.": ("moco", NoConfig(), identity.MOCO),
 }
 
 
@@ -53,7 +53,7 @@ def keys_below(name: str) -> dict[str, torch.Tensor]:
 def test_tables_cover_the_lists(name: str) -> None:
     role, config, rules = LISTS[name]
     renamed = rename(keys_below(name), rules, name)
-    network: nn.Module = MoCoEmbedder() if role == "moco" else build(role, config)
+    network: nn.Module = build(role, config)
     expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
     expected.pop("latent_avg", None)  # beside the state dict in the files
     assert {key: tensor.shape for key, tensor in renamed.state.items()} == expected
@@ -63,7 +63,7 @@ def test_tables_cover_the_lists(name: str) -> None:
 def test_dead_weights_are_listed() -> None:
     """14.33 M of the 23.50 M parameters that a release holds for DIPN and DICN are never used."""
     count = 0
-    for prefix, rules in (("DIP.", tables.DIPN), ("SAF.", tables.DICN)):
+    for prefix, rules in (("DIP.", release.DIPN), ("SAF.", release.DICN)):
         source = keys_below(f"sdic_ffhq {prefix}")
         dropped = rename(source, rules, prefix).dropped
         assert dropped
@@ -106,7 +106,7 @@ def test_dropping_needs_a_reason() -> None:
 
 
 def test_another_filter_is_refused() -> None:
-    rules = [Rule("blur.kernel", None, tables.FIR, check=tables._is_the_fir_filter)]
+    rules = [Rule("blur.kernel", None, stylegan2.FIR, check=stylegan2._is_the_fir_filter)]
     rename({"blur.kernel": draw("blur.kernel", (4, 4))}, rules, "file")
     with pytest.raises(CheckpointError, match="another one"):
         rename({"blur.kernel": torch.ones(4, 4) / 16}, rules, "file")

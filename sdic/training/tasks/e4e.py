@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdic.changes import Noise
 from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig
 from sdic.errors import ConfigError
@@ -34,6 +35,7 @@ from sdic.training.distributed import World
 from sdic.training.frozen import need, perceptual_from
 from sdic.training.task import Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
+from sdic.types import Geometry
 
 
 @dataclass
@@ -117,9 +119,10 @@ class E4ETask(SamplesTask):
         super().__init__(config, world)
         model, generator = config.model, need(config.generator, "generator", "the encoder's training")
         sizes: Any = generator.config
-        if sizes.resolution != config.data.resolution:
+        if config.data.resolution > sizes.resolution:
             raise ConfigError(
-                f"data.resolution={config.data.resolution}, but {config.generator} draws {sizes.resolution} px"
+                f"data.resolution={config.data.resolution}, but {config.generator} draws {sizes.resolution} px: an "
+                "encoder looks at pictures of the generator's size or at smaller ones (e4e: 256 of 1024)"
             )
         self.generator: Any = accelerate(self.place(generator))
         self.perceptual = perceptual_from(config.attributes, self.device)
@@ -130,7 +133,7 @@ class E4ETask(SamplesTask):
             torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
             bodies: Any = tuple(model.blocks), tuple(model.widths)
             rows = (model.coarse, model.middle)
-            encoder = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, *bodies, *rows, sizes.resolution))
+            encoder = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, *bodies, *rows, config.data.resolution))
             encoder.latent_avg.copy_(self.generator.latent_avg.cpu().expand_as(encoder.latent_avg))
             critic = LatentCritic(sizes.style_dim)
         self.encoder: Any = self.trained(encoder)
@@ -152,7 +155,21 @@ class E4ETask(SamplesTask):
         self.extra["coded"] = torch.zeros((), dtype=torch.int64, device=self.device)  # codes that have come before
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
+        side, drawn = self.config.data.resolution, self.generator.config.resolution
+        if side < drawn:
+            self.say(f"the encoder looks at pictures of {side} px; {self.config.generator} draws {drawn} px")
         self.samples = self.open({"kind": "split"}, self.config.data.count, stopped)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The generator's pictures, which the encoder looks at in `data.resolution`."""
+        side = self.config.data.resolution
+        return Geometry(self.generator.config.resolution, (side, side))
+
+    def drawn(self, code: Tensor, noise: Noise = "fixed") -> Tensor:
+        """The generator's pictures of codes [B, L, D] as the encoder and the losses look at them: [B, 3, R, R] at
+        `data.resolution`."""
+        return self.geometry.at_input_size(self.generator.synthesis(code, noise=noise).float())
 
     # A step -----------------------------------------------------------------------------------------------------------
 
@@ -183,7 +200,7 @@ class E4ETask(SamplesTask):
         opened = rows_open(self.images, self.config.progressive_from, self.config.progressive_every, rows)
         with torch.no_grad(), self.autocast():
             latent = w[:, None].expand(-1, rows, -1)
-            drawn = self.generator.synthesis(latent, noise=self.noise(count)).float().clamp(-1, 1)
+            drawn = self.drawn(latent, self.noise(count)).clamp(-1, 1)
         target = torch.cat([picture, drawn])
         self.encoder.requires_grad_(
             True
@@ -191,7 +208,7 @@ class E4ETask(SamplesTask):
         with self.autocast():
             code = self.encoder(target, opened).float()
             # As e4e does: a code must not explain the noise of one fixed draw.
-            output = self.generator.synthesis(code, noise=self.noise(len(code))).float()
+            output = self.drawn(code, self.noise(len(code)))
         real, fake = self.remembered(code.detach()[:, :opened]) if self.config.critic else (w, w)
         return Reconstruction(target, output, code, w, opened, real, fake)
 
@@ -237,7 +254,7 @@ class E4ETask(SamplesTask):
     def reconstructions(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(code [B, L, D], picture [B, 3, R, R] clamped) of pictures, by the encoder whose results count."""
         code = self.shown("encoder")(pictures)
-        return code, self.generator.synthesis(code).clamp(-1, 1)
+        return code, self.drawn(code).clamp(-1, 1)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -258,7 +275,7 @@ class E4ETask(SamplesTask):
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + float(value.sum())
         w, rows = self.codes(64), self.generator.config.latent_rows
-        code, _ = self.reconstructions(self.generator.synthesis(w[:, None].expand(-1, rows, -1)).clamp(-1, 1))
+        code, _ = self.reconstructions(self.drawn(w[:, None].expand(-1, rows, -1)).clamp(-1, 1))
         error = (code - w[:, None]).square().mean() / self.variance
         return {**{name: total / count for name, total in sums.items()}, "known_code_error": float(error)}
 
@@ -271,7 +288,7 @@ class E4ETask(SamplesTask):
         return {"encoder": self.shown("encoder")}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
-        return self.generator.synthesis(networks["encoder"](self.samples.first(8)))
+        return self.drawn(networks["encoder"](self.samples.first(8)))
 
 
 def rows_open(images: int, start: int, every: int, rows: int) -> int:

@@ -52,6 +52,7 @@ class InverterTask(Task):
         }
         self.geometry = geometry_of(bundle)
         self.origin = {"frozen": model.frozen, **({"frozen_generator": model.generator} if model.generator else {})}
+        self.origin |= {"geometry": self.geometry.to_text()}
         self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
         generator: Any = accelerate(self.frozen["generator"])
         with torch.random.fork_rng(devices=[]):

@@ -1,0 +1,62 @@
+"""Identity networks: ArcFace and CurricularFace as TreB1eN's code names them, MoCo v2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sdic.checkpoints.bundle import Bundle, EmbedderConfig, NoConfig
+from sdic.checkpoints.keymap import Rule
+from sdic.checkpoints.layouts.common import Layout, Prefix, find_state, ir_body, read_network, set_aside
+
+FACE_EMBEDDER = [
+    *ir_body("body."),
+    Rule("output_layer.0.{rest}", "norm1.{rest}"),
+    Rule("output_layer.3.{rest}", "linear.{rest}"),
+    Rule("output_layer.4.{rest}", "norm2.{rest}"),
+]
+
+MOCO = [
+    Rule("encoder_q.fc.{rest}", None, "the projection head of MoCo's pretraining; the embedding is read before it"),
+    Rule("encoder_k.{rest}", None, "the momentum copy of the same network"),
+    Rule("queue", None, "MoCo's queue of negatives"),
+    Rule("queue_ptr", None, "MoCo's queue of negatives"),
+    Rule("encoder_q.{rest}", "body.{rest}"),
+]
+
+
+def _reader(role: str, config: Any, rules: list[Rule], needs: tuple[Prefix, ...]) -> Callable[[Any, Bundle], None]:
+    def read(content: Any, bundle: Bundle) -> None:
+        place, state = find_state(content, *needs)
+        set_aside(content, place, (), bundle.dropped)
+        read_network(bundle, role, config, state, rules)
+
+    return read
+
+
+def _layout(
+    description: str, role: str, config: Any, rules: list[Rule], *needs: str, foreign: tuple[str, ...] = ()
+) -> Layout:
+    return Layout(description, needs, _reader(role, config, rules, needs), foreign)
+
+
+LAYOUTS = {
+    "moco": _layout("MoCo v2 ResNet-50 {state_dict: module.encoder_q.}", "moco", NoConfig(), MOCO, "encoder_q.layer4."),
+    "arcface": _layout(
+        "ArcFace IR-SE50, a bare state dict",
+        "face_embedder",
+        EmbedderConfig("arcface"),
+        FACE_EMBEDDER,
+        "output_layer.",
+        "body.23.res_layer.5.",
+        foreign=("body.24.",),
+    ),
+    "curricularface": _layout(
+        "CurricularFace IR-101, a bare state dict",
+        "face_embedder",
+        EmbedderConfig("curricularface"),
+        FACE_EMBEDDER,
+        "output_layer.",
+        "body.48.",
+    ),
+}
