@@ -115,7 +115,7 @@ def test_missing_files_of_ours_say_what_makes_them(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("sdic.zoo.REPOSITORY", tmp_path)
     with pytest.raises(CheckpointError) as error:
         sdic.load("portraits", "cpu")
-    for part in ("portraits/generator.safetensors", str(tmp_path), "sdic pretrain all", "SDIC_PRETRAINED", "MIT"):
+    for part in ("portraits/generator.safetensors", str(tmp_path), "sdic build portraits", "SDIC_PRETRAINED", "MIT"):
         assert part in str(error.value)
     assert "sdic convert" not in str(error.value)
 
