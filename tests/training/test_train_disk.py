@@ -45,7 +45,7 @@ def failing(monkeypatch, number, error):
 
 @pytest.mark.parametrize("number", range(10))
 def test_whatever_file_cannot_be_written_the_run_goes_on_exactly(whole, tmp_path, trainer, monkeypatch, number):
-    # config, weights and state of 4 images, best and picture of 6, weights and state of 8, picture, weights, state of 10
+    # config, weights and state of 4 images, best and picture of 6, weights and state of 8, picture, and those of 10
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         failing(patch, number, errno.ENOSPC)
