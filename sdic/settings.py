@@ -61,11 +61,12 @@ def as_help(config: Any) -> str:
     return "\n".join(lines)
 
 
-def as_table(config: Any, without: frozenset[str] = frozenset()) -> str:
-    """The settings as a Markdown table; keys in `without` are left out (another table has them)."""
+def as_table(config: Any, base: Any = None) -> str:
+    """The settings as a Markdown table; those that are as in `base` are left out (its table has them)."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
+    known = set() if base is None else set(map(repr, rows(base)))
     for row in rows(config):
-        if row.key not in without:
+        if repr(row) not in known:
             words = f" One of {', '.join(f'`{word}`' for word in row.words)}." if row.words else ""
             lines.append(f"| `{row.key}` | `{_shown(row.default)}` | {row.meaning}{words} |")
     return "\n".join(lines)

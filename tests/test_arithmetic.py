@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from sdic.pretraining.stages import build_stage
 
 import sdic
 from sdic.cli import main
@@ -49,8 +48,6 @@ def test_trainings_let_cudnn_choose_and_inference_does_not(gpu, tmp_path):
     assert switches() == (False, False, True)
     resolve_device("cuda")
     assert switches() == (False, False, False)
-    assert build_stage("attributes", None, [f"run.dir={tmp_path}", "run.device=cuda"]).device.type == "cuda"
-    assert switches() == (False, False, True)
 
 
 def test_a_cpu_changes_nothing():

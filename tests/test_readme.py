@@ -45,7 +45,8 @@ def commands() -> list[str]:
 def test_commands_parse(command: str) -> None:
     words = shlex.split(command)
     if words[0] == "torchrun":
-        words = ["sdic", Path(words[words.index("--nproc_per_node") + 2]).stem, *words[words.index("--config") :]]
+        words = ["sdic", *words[words.index("--nproc_per_node") + 2 :]]
+        words[1] = Path(words[1]).stem
     if words[0] == "bash":
         assert (ROOT / words[1]).is_file()
         return
@@ -53,10 +54,10 @@ def test_commands_parse(command: str) -> None:
     parser, _ = build_parser(words[1])
     args = parser.parse_args(words[1:])
     if words[1] == "train":
-        from sdic.training.config import TrainConfig
+        from sdic.training.task import find_task
 
         settings = [word for word in words if "=" in word and not word.startswith("-")]
-        assert load_config(TrainConfig, ROOT / args.config, settings)
+        assert load_config(find_task(args.task).config, ROOT / args.config, settings)
 
 
 def test_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

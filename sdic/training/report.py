@@ -25,7 +25,7 @@ def describe(task: Task) -> str:
         [
             to_yaml(config).rstrip(),
             "",
-            *(f"{what}: {role.upper():24s} {count(network) / 1e6:9.3f} M parameters" for what, role, network in rows),
+            *(f"{what}: {role:24s} {count(network) / 1e6:9.3f} M parameters" for what, role, network in rows),
             "",
             *task.sizes(),
             f"{config.optim.batch} images a step: {world.size} processes x {config.optim.accumulate} micro-batches x "

@@ -103,7 +103,8 @@ class Results:
         self.leading(write)
 
     def _weights(self, path: Path, images: int) -> None:
-        write_native(path, self.task.exported(), self._header(images))
+        about = {"name": self.folder.name, **self._header(images)}
+        write_native(path, self.task.exported(), about)
 
     def _header(self, images: int) -> dict[str, str]:
-        return {"name": self.folder.name, "images": str(images), **self.task.header()}
+        return {"images": str(images), **self.task.header()}

@@ -81,8 +81,9 @@ def restore(
         raise CheckpointError(f"{where} was trained with other settings: {', '.join(changed)}; use another run.dir")
     for part, items in _changing(task, scalers).items():
         for name, item in items.items():
+            found = state["parts"][part].get(name)
             # An average that is new begins with the network.
-            item.load_state_dict(state["parts"][part].get(name) or state["parts"]["networks"][name])
+            item.load_state_dict(state["parts"]["networks"][name] if found is None else found)
     for name in task.extra:
         task.extra[name] = state["extra"][name].to(task.device)
     return Progress(**state["progress"])

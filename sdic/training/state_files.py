@@ -29,7 +29,8 @@ NAME = re.compile(r"state-(\d+)\.(pt|json|\d{3,})")
 def write_state(folder: Path, images: int, state: dict[str, Any], keep: int, piece: int = 0) -> None:
     """Write a state, then delete all but the newest `keep`: at every moment a whole one is on disk.
 
-    piece: the largest size of a file in bytes, 0 for one file. Later states go too: a run that is before them has found them damaged.
+    piece: the largest size of a file in bytes, 0 for one file. Later states go too: a run that is before them has found
+    them damaged.
     """
     buffer = io.BytesIO()  # and not the file: torch reports a full disk as an error of its own
     torch.save(state, buffer)

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from sdic.pretraining.directions import write_cards
 
 from sdic import zoo
 from sdic.checkpoints import write_native
 from sdic.cli import main
 from sdic.editing.directions import save_direction
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
+from sdic.portraits.directions import write_cards
 from sdic.types import Direction
 
 

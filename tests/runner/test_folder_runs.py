@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 from runner_helpers import content, statuses, write_photo
-from sdic.pretraining.directions import write_cards
 
 import sdic
 from sdic.cli import main
 from sdic.editing.directions import save_direction
+from sdic.portraits.directions import write_cards
 
 NAMES = ["anna.png", "more/bo.png", "more/jürgen 東京.png"]
 

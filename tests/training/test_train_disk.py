@@ -45,7 +45,7 @@ def failing(monkeypatch, number, error):
 
 @pytest.mark.parametrize("number", range(10))
 def test_whatever_file_cannot_be_written_the_run_goes_on_exactly(whole, tmp_path, trainer, monkeypatch, number):
-    # config, weights and state of 4 images, best and picture of 6, weights and state of 8, picture, weights, state of 10
+    # config, weights and state of 4 images, best and picture of 6, weights and state of 8, picture, and those of 10
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         failing(patch, number, errno.ENOSPC)
@@ -125,9 +125,9 @@ def test_two_processes_end_and_go_on(tmp_path):
 
 
 def test_a_cache_that_does_not_fit_ends_the_run_and_goes_on_when_there_is_room(tmp_path, trainer, monkeypatch):
-    config = trainer(*WORDS, f"run.dir={tmp_path / 'run'}", "data.cache=first_pass")
+    words = (*WORDS, f"run.dir={tmp_path / 'run'}", "data.cache=first_pass")
     with monkeypatch.context() as patch:
         failing(patch, 0, errno.ENOSPC)
         with pytest.raises(SdicError, match=r"cache.*: No space left on device\. .*begins again"):
-            trainer(*WORDS, f"run.dir={folder}").run()
-    assert trainer(*WORDS, f"run.dir={folder}").run() == 0
+            trainer(*words).run()
+    assert trainer(*words).run() == 0

@@ -158,7 +158,7 @@ def test_or_it_is_left_out_and_nothing_of_it_stays(tmp_path, precision):
 def test_dry_run_prints_config_sizes_and_memory_and_leaves_nothing(tmp_path, small_config, capsys):
     assert train(find_task("sdic"), small_config(f"run.dir={tmp_path / 'run'}", "device=cpu"), dry_run=True) == 0
     said = capsys.readouterr().out
-    for word in ("lr: 0.002", "trains: DIPN", "frozen: generator", "photos at 64x64", "memory a process, estimated"):
+    for word in ("lr: 0.002", "trains: dipn", "frozen: generator", "photos at 64x64", "memory a process, estimated"):
         assert word in said
     assert not (tmp_path / "run").exists()
 
