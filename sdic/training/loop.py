@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sdic.config import to_yaml
 from sdic.errors import CheckpointError, ConfigError, SdicError
+from sdic.settings import require
 from sdic.training import batchnorm, state
 from sdic.training.config import TrainingConfig
 from sdic.training.distributed import World, join
@@ -273,10 +274,11 @@ class Trainer:
 
 def train(entry: Entry, config: TrainingConfig, dry_run: bool = False) -> int:
     """Run a config in this process (one of several under torchrun). Returns the exit code of `Trainer.run`."""
+    if entry.run is not None:
+        require(not dry_run, "--dry-run: this is found in one go, there is no run to describe")
+        return entry.run(config)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    if entry.run is not None and not dry_run:
-        return entry.run(config)
     world: World = join(config.device)
     try:
         trainer = Trainer(entry.build(config, world))
