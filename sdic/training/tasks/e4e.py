@@ -128,9 +128,10 @@ class E4ETask(SamplesTask):
         self.frozen = {"generator": self.generator, **{role: net for role, net in lookers.items() if net is not None}}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
-            bodies: Any = tuple(model.blocks), tuple(model.widths)
+            blocks: Any = tuple(model.blocks)
+            widths: Any = tuple(model.widths)
             rows = (model.coarse, model.middle)
-            encoder = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, *bodies, *rows, sizes.resolution))
+            encoder: Any = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, blocks, widths, *rows, sizes.resolution))
             encoder.latent_avg.copy_(self.generator.latent_avg.cpu().expand_as(encoder.latent_avg))
             critic = LatentCritic(sizes.style_dim)
         self.encoder: Any = self.trained(encoder)
