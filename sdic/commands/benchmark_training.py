@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sdic.commands.benchmark import full_size_inverter
 from sdic.data.dataset import Batch
+from sdic.fast import accelerate
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.losses.perceptual import random_lpips
 from sdic.networks.identity import FaceEmbedder
@@ -30,6 +31,7 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     """Seconds a step of the reference and of the trainer: fast operations, then with the cache, then in bf16."""
     device = torch.device(device_name)
     model = full_size_inverter()
+    accelerate(model.generator)
     compensator = model.compensator.requires_grad_(True).eval().to(device)
     stack = Stack(model.generator, model.encoder, compensator, model.geometry, model.layer, {}, {}).to(device)
     loss = JointLoss(LossWeights(), random_lpips(), FaceEmbedder("arcface").eval().requires_grad_(False)).to(device)
