@@ -242,6 +242,8 @@ class EncoderConfig:
     the latent discriminator; critic_lr, critic_r1, critic_r1_every: of its own training; pool: codes of either kind
     that it remembers.
     progressive_from, progressive_every: step at which row 1 gets its offset, and steps until each further row does.
+    start_spread: 0 for codes that begin as the paper's do, equally wide in all directions; above 0 they begin with W's
+    covariance, offsets with this share of its spread.
     """
 
     run: RunConfig = field(default_factory=lambda: RunConfig(steps=200_000, batch=8))
@@ -264,11 +266,13 @@ class EncoderConfig:
     pool: int = 50
     progressive_from: int = 20_000
     progressive_every: int = 2000
+    start_spread: float = 0.0
     evaluate: int = 500
 
     def __post_init__(self) -> None:
         _require(0 <= self.generated <= 1, f"generated is a share of the batch, got {self.generated}")
         _require(self.critic_r1_every >= 1 and self.progressive_every >= 1, "the *_every start at 1")
+        _require(self.start_spread >= 0, f"start_spread must be 0 (off) or more, got {self.start_spread}")
         _require(self.pool >= 0, f"pool must be 0 (none) or more, got {self.pool}")
 
 
