@@ -6,13 +6,13 @@ import copy
 from typing import Any
 
 import torch
+from sdic.training.stack import build_stack
 
 import sdic
 from sdic.fast import accelerate
 from sdic.fast.synthesis import FastConv, FastSynthesis, FastToRGB
 from sdic.networks.stylegan2 import Generator, GeneratorConfig, Synthesis, SynthesisConv
 from sdic.training.config import ModelConfig
-from sdic.training.stack import build_stack
 from sdic.utils.tensors import fingerprint
 
 CONFIG = GeneratorConfig(32, style_dim=8, mapping_layers=1, channel_base=256, channel_max=8)
