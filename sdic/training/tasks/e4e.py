@@ -72,8 +72,8 @@ class E4ETrainingConfig(TrainingConfig):
     progressive_every: int = setting(16_000, "images before each further row does")
     start_spread: float = setting(
         0.0,
-        "0: codes begin as the paper's do, equally wide in all directions; above: with W's covariance, offsets with this "
-        "share of its spread",
+        "0: codes begin as the paper's do, equally wide in all directions; above 0: with W's covariance, offsets with "
+        "this share of its spread",
     )
     noise: Literal["random", "fixed"] = setting("random", "of the generator in training")
     evaluate: int = setting(500, "pictures of an evaluation")
