@@ -7,13 +7,13 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sdic.settings import as_table
 from sdic.training.config import TrainingConfig
 from sdic.training.task import tasks
 
+ROOT = Path(__file__).resolve().parent.parent
 TABLE = re.compile(r"(<!-- settings: (.+?) -->\n).*?(<!-- end of settings -->)", re.S)
 
 

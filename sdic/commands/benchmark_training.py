@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.commands.benchmark import full_size_inverter
+from sdic.fast import accelerate
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.losses.perceptual import random_lpips
 from sdic.networks.identity import FaceEmbedder
@@ -31,6 +32,7 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     """Seconds a step of the reference and of the trainer: fast operations, then with the cache, then in bf16."""
     device = resolve_device(device_name, one_size=True)
     model: Any = full_size_inverter().to(device)
+    accelerate(model.generator)
     model.compensator.requires_grad_(True).eval()
     joint = JointLoss(LossWeights(), random_lpips(), FaceEmbedder("arcface").eval().requires_grad_(False)).to(device)
     torch.manual_seed(1)

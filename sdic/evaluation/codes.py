@@ -37,6 +37,10 @@ class OwnCodes:
         values, vectors = torch.linalg.eigh(torch.cov(codes.t()))
         return cls(codes.mean(0), vectors / values.clamp_min(SMALLEST * float(values[-1])).sqrt())
 
+    def spread(self) -> Tensor:
+        """[D, D], float64: its product with D standard normal numbers is a code of W's covariance, less the mean."""
+        return torch.linalg.inv(self.whiten).t()
+
     def distance(self, code: Tensor) -> Tensor:
         """Mahalanobis distance of each code [..., D] -> [...], in standard deviations; about sqrt(D) for own codes."""
         return ((code.detach().double().cpu() - self.mean) @ self.whiten).norm(dim=-1).float()

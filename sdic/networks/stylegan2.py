@@ -133,12 +133,11 @@ class SynthesisConv(nn.Module):
         """weight * (1 + gain) + delta, [O, I, 3, 3] or [B, O, I, 3, 3]; the parameter itself where nothing changes."""
         weight: Tensor = self.weight
         gain, delta = changes.weight_gains.get(self.layer), changes.weights.get(self.layer)
+        if gain is None and delta is None:
+            return weight
         fitting = [(images, *weight.shape[:2], size, size) for images in (1, batch) for size in (1, 3)]
         for change in (gain, delta):
-            if change is not None and change.shape not in fitting:
-                raise ValueError(
-                    f"a change of layer {self.layer}'s weight must be one of {fitting}, got {list(change.shape)}"
-                )
+            check_shape(change, fitting, f"a change of layer {self.layer}'s weight")
         weight = weight if gain is None else weight * (1 + gain)
         weight = weight if delta is None else weight + delta
         return weight[0] if weight.ndim == 5 and len(weight) == 1 else weight
@@ -156,9 +155,7 @@ class SynthesisConv(nn.Module):
             noise = torch.randn(self.noise.shape, generator=draw).to(self.noise)
         else:
             noise = source.get(self.layer, self.noise)
-            fitting = [(images, *self.noise.shape[1:]) for images in (1, batch)]
-            if noise.shape not in fitting:
-                raise ValueError(f"noise of layer {self.layer} must be one of {fitting}, got {list(noise.shape)}")
+            check_shape(noise, [(n, *self.noise.shape[1:]) for n in (1, batch)], f"noise of layer {self.layer}")
         return noise * self.noise_strength
 
 
@@ -187,12 +184,18 @@ class ToRGB(nn.Module):
 
 def changed_style(affine: EqualLinear, row: Tensor, given: Tensor | None, shift: Tensor | None) -> Tensor:
     """The style [B, I] of a row [B, D]: affine(row), or what is given instead; and the shift."""
-    fitting = [(images, len(affine.bias)) for images in (1, len(row))]
+    if given is None and shift is None:
+        return affine(row)
     for style in (given, shift):
-        if style is not None and style.shape not in fitting:
-            raise ValueError(f"a style must be one of {fitting}, got {list(style.shape)}")
+        check_shape(style, [(n, len(affine.bias)) for n in (1, len(row))], "a style")
     style = affine(row) if given is None else given.expand(len(row), -1)
     return style if shift is None else style + shift
+
+
+def check_shape(tensor: Tensor | None, fitting: list[tuple[int, ...]], what: str) -> None:
+    """ValueError where a tensor has none of the shapes."""
+    if tensor is not None and tensor.shape not in fitting:
+        raise ValueError(f"{what} must be one of {fitting}, got {list(tensor.shape)}")
 
 
 class Synthesis(nn.Module):
@@ -292,17 +295,12 @@ class Synthesis(nn.Module):
 
     def _begin(self, latent: Tensor, start: GeneratorState | None) -> GeneratorState:
         """`start`, or the constant as the state before layer 0. ValueError for shapes that do not fit."""
-        expected = (self.config.latent_rows, self.config.style_dim)
-        if latent.ndim != 3 or tuple(latent.shape[1:]) != expected:
-            raise ValueError(f"latent must be [B, {expected[0]}, {expected[1]}], got {list(latent.shape)}")
+        check_shape(latent, [(len(latent), self.config.latent_rows, self.config.style_dim)], "latent")
         if start is None:
             return GeneratorState(-1, self.const.expand(len(latent), -1, -1, -1), None)
         channels, size = self.config.layer_channels(start.layer), self.config.layer_resolution(start.layer)
-        if list(start.feature.shape[1:]) != [channels, size, size]:
-            raise ValueError(
-                f"the feature at layer {start.layer} must be [B, {channels}, {size}, {size}], "
-                f"got {list(start.feature.shape)}"
-            )
+        fitting = [(n, channels, size, size) for n in (1, len(latent))]
+        check_shape(start.feature, fitting, f"the feature at layer {start.layer}")
         sizes = (size // 2,) if start.layer % 2 else (size // 2, size)
         if start.layer > 0 and (start.rgb is None or start.rgb.shape[-1] not in sizes):
             raise ValueError(f"a state after layer {start.layer} has an RGB of {' or '.join(map(str, sizes))} px")

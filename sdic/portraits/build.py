@@ -223,7 +223,8 @@ def _inverter(plan: Plan, name: str, minutes: float) -> bool:
         path = plan.runs / "pictures" / f"{split}-{size}.zip"
         write_split(split, path, count, size, device=resolve_device(plan.device))
         pictures.append(f"{key}.path={path}")
-    logs, start = [], []
+    logs: list[str] = []
+    start: list[str] = []
     for run in (*plan.earlier(name), name):
         folder = _trained(plan, run, [*pictures, *plan.words(run, name), *start], minutes, name)
         if folder is None:
@@ -232,9 +233,9 @@ def _inverter(plan: Plan, name: str, minutes: float) -> bool:
             raise SdicError(f"{folder}: the run has ended without best weights; set validation.every")
         logs.append((folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
         start = [f"model.start={folder / 'checkpoints' / 'best.safetensors'}"]
-    log = folder / "result" / "log.txt"
-    write_atomic(log, "".join(logs))
-    ship(plan, name, folder / "result", log, _partners(plan))
+    result = plan.runs / name / "result"
+    write_atomic(result / "log.txt", "".join(logs))
+    ship(plan, name, result, result / "log.txt", _partners(plan))
     return True
 
 

@@ -49,7 +49,7 @@ class Trainer:
         self.folder = Path(self.config.run.dir)
         self.checkpoints = self.folder / "checkpoints"
         self.progress = state.Progress()
-        self.stop = Stop(self.config.run.minutes)
+        self.stop = Stop(self.config.run.minutes, size == 1)
 
     def run(self) -> int:
         """Train to the end, from the newest state in the run folder if there is one.

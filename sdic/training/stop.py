@@ -15,20 +15,25 @@ OUT_OF_TIME = 3  # the exit code then
 
 class Stop:
     """wish: the signal, or CLOCK, for which this process would stop; 0 for none. agreed: the same once all processes
-    know: they stop after the same step, or they would wait for each other."""
+    know: they stop after the same step, or they would wait for each other. alone: there is only this one."""
 
-    def __init__(self, minutes: float = 0.0):
+    def __init__(self, minutes: float = 0.0, alone: bool = True):
         self.deadline = time.monotonic() + 60 * minutes if minutes else math.inf
+        self.alone = alone
         self.signal = 0
-        self.agreed = 0
+        self._agreed = 0
 
     @property
     def wish(self) -> int:
         return self.signal or (CLOCK if time.monotonic() > self.deadline else 0)
 
+    @property
+    def agreed(self) -> int:
+        return self.wish if self.alone else self._agreed
+
     def agree(self) -> None:
         """Some process wishes to stop, and all of them have been asked."""
-        self.agreed = self.wish or int(signal.SIGTERM)
+        self._agreed = self.wish or int(signal.SIGTERM)
 
     @property
     def exit_code(self) -> int:

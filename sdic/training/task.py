@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +58,9 @@ class Task(ABC):
     depends on, equal on all processes. phases: in the order in which they come in a step.
     """
 
-    name: ClassVar[str]
+    name: str
     """Of the task in the registry, and of its result: NAME.safetensors."""
-    bound: ClassVar[tuple[str, ...]] = ("run.seed", "optim.name", "model")
+    bound: tuple[str, ...] = ("run.seed", "optim.name", "model")
     """Settings, or groups of them, that a state cannot be continued without."""
 
     def __init__(self, config: Any, world: World):

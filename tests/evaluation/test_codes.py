@@ -42,3 +42,11 @@ def test_a_direction_without_any_spread_does_not_end_in_infinity() -> None:
     codes[:, 2] = 0.0
     own = OwnCodes.from_codes(codes)
     assert bool(torch.isfinite(own.distance(torch.randn(5, 3))).all())
+
+
+def test_the_spread_makes_codes_of_the_same_covariance() -> None:
+    draw = torch.Generator().manual_seed(3)
+    mix = torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.3, -0.2, 0.01]])
+    codes = torch.randn(100_000, 3, generator=draw) @ mix.t()
+    spread = OwnCodes.from_codes(codes).spread()
+    assert torch.allclose(spread @ spread.t(), torch.cov(codes.double().t()), rtol=1e-6, atol=1e-10)

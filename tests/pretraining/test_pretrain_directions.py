@@ -139,7 +139,7 @@ def test_directions_are_written_in_units(tmp_path: Path, monkeypatch: pytest.Mon
         samples=1500,
         probes=64,
     )
-    config.folder, config.run.device = str(tmp_path), "cpu"
+    config.folder, config.device = str(tmp_path), "cpu"
     report = find_directions(config)
     age = read_direction(tmp_path / "portraits" / "age.safetensors")
     codes = torch.randn(16, 8) * 0.5

@@ -9,8 +9,11 @@ import pytest
 import torch
 from pytorch_optimizer import Ranger
 
+from sdic.evaluation.codes import OwnCodes
+from sdic.networks.e4e import E4E, E4EConfig
 from sdic.portraits import samples as bank
 from sdic.portraits.samples import Recipe
+from sdic.training.tasks.e4e import start_in_w
 
 
 def test_pictures_are_drawn_with_fresh_noise(workshop: Any) -> None:
@@ -74,3 +77,25 @@ def test_cached_pictures_of_another_law_are_not_read(tmp_path: Path, monkeypatch
     monkeypatch.setattr(bank, "LAW", bank.LAW + 1)
     assert codes.folder(tmp_path) == before[0]
     assert split.folder(tmp_path) != before[1]
+
+
+def test_codes_can_begin_in_the_shape_of_w() -> None:
+    """A W that is wide in one direction and narrow in the other: codes begin so too, offsets with their share of it."""
+    torch.manual_seed(0)
+    scale = torch.tensor([3.0, 0.02]).repeat(8)
+    own = OwnCodes.from_codes(torch.randn(5000, 16) * scale)
+    encoder = E4E(E4EConfig(3, 16, (1, 1, 1, 1), (8, 8, 8, 8), 1, 2, 32)).eval()
+    picture = torch.rand(64, 3, 32, 32) * 2 - 1
+    before = encoder.offsets(picture).detach()
+    start_in_w(encoder, own.spread(), 0.1)
+    after = encoder.offsets(picture).detach()
+
+    def ratio(code: torch.Tensor) -> float:
+        return float(code[:, ::2].square().mean().sqrt() / code[:, 1::2].square().mean().sqrt())
+
+    assert ratio(before[:, 0]) < 3
+    assert ratio(after[:, 0]) == pytest.approx(150, rel=0.7)
+    assert ratio(after[:, 1] - after[:, 0]) == pytest.approx(150, rel=0.7)
+    first, offset = after[:, 0].square().mean(), (after[:, 1] - after[:, 0]).square().mean()
+    unshaped = (before[:, 1] - before[:, 0]).square().mean() / before[:, 0].square().mean()
+    assert float(offset / first) == pytest.approx(0.01 * float(unshaped), rel=0.8)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import FILES, TASKS, learn
 from PIL import Image
+from pretraining_workshop import FILES, TASKS, learn
 from safetensors import safe_open
 
 from sdic.checkpoints import read_bundle

@@ -131,11 +131,12 @@ class IdentityTask(SamplesTask):
         super().__init__(config, world)
         data, sizes = config.data, config.model
         pictures = -(-data.people * data.views // data.chunk) * data.chunk  # chunks are whole
-        bodies: Any = tuple(sizes.blocks), tuple(sizes.widths)
+        blocks: Any = tuple(sizes.blocks)
+        widths: Any = tuple(sizes.widths)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
             networks = {
-                "embedder": PortraitEmbedder(PortraitEmbedderConfig(sizes.size, *bodies, sizes.embedding)),
+                "embedder": PortraitEmbedder(PortraitEmbedderConfig(sizes.size, blocks, widths, sizes.embedding)),
                 "centers": Centers(-(-pictures // data.views), sizes.embedding),
                 "reader": nn.Linear(sizes.embedding, len(trait_columns())),
             }

@@ -114,7 +114,7 @@ class SupervisedTask(SamplesTask):
             torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
             generator = Generator(generator_config(config.model, config.data.resolution))
             parameters = ParameterEncoder(VECTOR_SIZE, config.model.style_dim)
-        self.generator: Any = self.trained(generator)
+        self.generator = self.trained(generator)
         self.parameters: Any = self.trained(parameters)
         self.networks = {"generator": self.generator, "parameters": self.parameters}
         self.averaged = ("generator",)

@@ -72,6 +72,11 @@ class E4ETrainingConfig(TrainingConfig):
     pool: int = setting(50, "codes of either kind that it remembers")
     progressive_from: int = setting(160_000, "images before row 1 gets its offset")
     progressive_every: int = setting(16_000, "images before each further row does")
+    start_spread: float = setting(
+        0.0,
+        "0: codes begin as the paper's do, equally wide in all directions; above 0: with W's covariance, offsets with "
+        "this share of its spread",
+    )
     noise: Literal["random", "fixed"] = setting("random", "of the generator in training")
     evaluate: int = setting(500, "pictures of an evaluation")
 
@@ -79,6 +84,7 @@ class E4ETrainingConfig(TrainingConfig):
         require(0 <= self.generated <= 1, f"generated is a share of the batch, got {self.generated}")
         require(self.critic_r1_every >= 1, f"critic_r1_every must be at least 1, got {self.critic_r1_every}")
         require(self.progressive_every >= 1, f"progressive_every must be at least 1, got {self.progressive_every}")
+        require(self.start_spread >= 0, f"start_spread must be 0 (off) or more, got {self.start_spread}")
         require(self.pool >= 0, f"pool must be 0 (none) or more, got {self.pool}")
 
 
@@ -131,10 +137,16 @@ class E4ETask(SamplesTask):
         self.frozen = {"generator": self.generator, **{role: net for role, net in lookers.items() if net is not None}}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
-            bodies: Any = tuple(model.blocks), tuple(model.widths)
+            blocks: Any = tuple(model.blocks)
+            widths: Any = tuple(model.widths)
             rows = (model.coarse, model.middle)
-            encoder = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, *bodies, *rows, config.data.resolution))
+            encoder: Any = E4E(
+                E4EConfig(sizes.latent_rows, sizes.style_dim, blocks, widths, *rows, config.data.resolution)
+            )
             encoder.latent_avg.copy_(self.generator.latent_avg.cpu().expand_as(encoder.latent_avg))
+            self.own = OwnCodes.of(self.generator)
+            if config.start_spread > 0:
+                start_in_w(encoder, self.own.spread(), config.start_spread)
             critic = LatentCritic(sizes.style_dim)
         self.encoder: Any = self.trained(encoder)
         self.critic: Any = self.trained(critic)
@@ -146,7 +158,6 @@ class E4ETask(SamplesTask):
             r1 = Phase("critic_r1", ("critic",), adam, config.critic_r1_every)
             self.phases = [Phase("critic", ("critic",), adam), r1, *self.phases]
         # The scale of W decides what a distance between codes means; errors are counted in its variance.
-        self.own = OwnCodes.of(self.generator)
         draw = torch.Generator().manual_seed(0)
         z = torch.randn(4096, sizes.style_dim, generator=draw).to(self.device)
         with torch.no_grad():
@@ -294,6 +305,18 @@ class E4ETask(SamplesTask):
 def rows_open(images: int, start: int, every: int, rows: int) -> int:
     """How many rows have a code of their own: 1 (row 0 alone) before `start` images, then one more every `every`."""
     return 1 if images < start else min(rows, 2 + (images - start) // every)
+
+
+@torch.no_grad()
+def start_in_w(encoder: E4E, spread: Tensor, share: float) -> None:
+    """Give a new encoder's codes the shape of W: row 0 its covariance, offsets that of `share` of its spread.
+
+    W is flat: at 64 px its widest direction has 280 times the deviation of its narrowest. Codes that begin as wide in
+    one as in the other are far outside, and the way back in is slow. spread: [D, D] of `OwnCodes.spread`.
+    """
+    for row, head in enumerate(encoder.heads):
+        weight: Tensor = head.linear.weight  # type: ignore[union-attr, assignment]
+        weight.copy_(spread.to(weight) @ weight * (1.0 if row == 0 else share))
 
 
 def offset_norms(code: Tensor, rows: int) -> Tensor:

@@ -37,11 +37,9 @@ from sdic.types import Direction, Inversion
 class InverterTask(Task):
     """Trains the networks of one method for frozen ones."""
 
-    bound = ("run.seed", "optim.name", "model.layer")
-
     def __init__(self, method: str, config: InverterConfig, world: World):
         super().__init__(config, world)
-        self.name = self.method = method  # type: ignore[misc]
+        self.name = self.method = method
         kind = METHODS[method][0]
         model: Any = config.model
         bundle = read_frozen(model.frozen, model.generator)
@@ -63,7 +61,7 @@ class InverterTask(Task):
             except ConfigError as error:
                 raise ConfigError(f"model.start={model.start} does not fit: {error}" if held else str(error)) from error
         self.networks = {role: self.trained(made[role]) for role in kind.trains}
-        self.bound = ("run.seed", "optim.name", *(f"model.{name}" for name in vars(kind.Settings())))  # type: ignore[misc]
+        self.bound = ("run.seed", "optim.name", *(f"model.{name}" for name in vars(kind.Settings())))
         self.averaged = kind.trains
         parameters = [p for network in self.networks.values() for p in network.parameters()]
         self.phases = [Phase(method, kind.trains, self.optimizer(parameters))]

@@ -14,7 +14,15 @@ from sdic.types import Geometry
 class SamplesTask(Task):
     """A task on a `SampleSet`."""
 
-    bound = ("run.seed", "optim.name", "model", "data.source", "data.resolution", "data.count", "data.chunk")
+    bound: tuple[str, ...] = (
+        "run.seed",
+        "optim.name",
+        "model",
+        "data.source",
+        "data.resolution",
+        "data.count",
+        "data.chunk",
+    )
     samples: SampleSet
     generator: Any
 
