@@ -5,24 +5,23 @@ Shapes: B batch, H and W input size, L latent rows, D style width, C/h/w the com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from sdic.changes import Noise
-from sdic.errors import ConfigError, did_you_mean
-from sdic.methods.base import Inverter, Rule
+from sdic.errors import ConfigError
+from sdic.methods.base import Inverter
+from sdic.methods.registry import register
 from sdic.networks.compensator import Compensator
 from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.e4e import E4E
 from sdic.networks.stylegan2 import Generator, Synthesis, shrink
 from sdic.settings import require, setting
-from sdic.types import Geometry, Inversion
-
-Paradigm = Literal["compensate-edit", "edit-compensate"]
+from sdic.types import Direction, Geometry, Inversion
 
 
 @dataclass
@@ -44,46 +43,56 @@ class SDICSettings:
         require(self.layer >= 1, f"model.layer must be 1 or more, got {self.layer}")
 
 
-class SDICInverter(Inverter):
-    """photo -> w = e4e(photo) -> R_o, F = G(w) -> D = DIPN(photo, R_o) -> w', F' = DICN(D, w, F) -> picture.
+@dataclass
+class SDICOptions:
+    """How SDIC compensates and edits."""
 
-    layer: the compensated layer k of the generator (the paper: 7). paradigm: "edit-compensate" is the ablation of
-    Figure 4c.
-    """
+    layer: int = setting(7, "the compensated layer k of the generator")
+    paradigm: Literal["compensate-edit", "edit-compensate"] = setting(
+        "compensate-edit", "what comes first; edit-compensate is the ablation of Figure 4c"
+    )
+    rule: Literal["paper", "released"] = setting(
+        "paper",
+        "how the feature follows an edit: by G_k(w + edit) - G_k(w) (eq. 6), or as the authors' code does, by "
+        "G_k(w' + edit) - G_k(w); there, strength 0 is not the inversion",
+    )
+
+
+@register
+class SDICInverter(Inverter):
+    """photo -> w = e4e(photo) -> R_o, F = G(w) -> D = DIPN(photo, R_o) -> w', F' = DICN(D, w, F) -> picture."""
 
     method = "sdic"
     networks = {"generator": "generator", "encoder": "encoder", "dipn": "dipn", "dicn": "dicn"}  # noqa: RUF012
+    Options = SDICOptions
+    edit_options = ("rule", "paradigm")
+    variants = {"edit_compensate": {"paradigm": "edit-compensate"}}  # noqa: RUF012
     trains = ("dipn", "dicn")
     stored = ("latent", "initial")
     Settings = SDICSettings
+    tiny = {"preset": "released", "layer": 3}  # noqa: RUF012 - 16x16, as layer 7 is a quarter of 256 px
+    encoder: E4E
+    dipn: DIPN
+    dicn: DICN
 
-    def __init__(
-        self,
-        generator: Generator,
-        encoder: E4E,
-        compensator: Compensator,
-        geometry: Geometry,
-        layer: int = 7,
-        paradigm: Paradigm = "compensate-edit",
-    ):
-        super().__init__(generator, geometry)
-        if paradigm not in get_args(Paradigm):
-            known = get_args(Paradigm)
+    def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
+        super().__init__(networks, geometry, options)
+        channels = self.generator.config.layer_channels(self.layer)
+        if channels != self.dicn.config.feature_channels:
             raise ConfigError(
-                f"paradigm must be one of {', '.join(known)}, got {paradigm!r}{did_you_mean(str(paradigm), known)}"
-            )
-        if not isinstance(layer, int):
-            raise ConfigError(f"layer must be a whole number, got {layer!r}")
-        channels = generator.config.layer_channels(layer)
-        if channels != compensator.dicn.config.feature_channels:
-            raise ConfigError(
-                f"DICN compensates a feature of {compensator.dicn.config.feature_channels} channels, layer {layer} of "
+                f"DICN compensates a feature of {self.dicn.config.feature_channels} channels, layer {self.layer} of "
                 f"the generator has {channels}"
             )
-        self.encoder = encoder
-        self.compensator = compensator
-        self.layer = layer
-        self.paradigm = paradigm
+
+    @property
+    def layer(self) -> int:
+        """The compensated layer k."""
+        return self.options.layer
+
+    @property
+    def compensator(self) -> Compensator:
+        """DIPN and DICN as one network."""
+        return Compensator(self.dipn, self.dicn)
 
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """latent: e4e's code w [B, L, D]. feature: G_k(w) [B, C, h, h]. initial: R_o [B, 3, H, W], clamped."""
@@ -148,30 +157,30 @@ class SDICInverter(Inverter):
             raise ConfigError("; ".join(wrong))
         return {"dipn": first, "dicn": started}
 
-    @classmethod
-    def options_of(cls, settings: Any) -> dict[str, Any]:
-        """The compensated layer."""
-        return {"layer": settings.layer}
-
-    def header(self) -> dict[str, str]:
-        """The compensated layer."""
-        return {"layer": str(self.layer)}
-
     def stages(self, inversion: Inversion) -> list[Tensor]:
         """First reconstruction and discrepancy map (grey is no discrepancy)."""
         discrepancy = inversion.extras["discrepancy"]
         spread = discrepancy.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
         return [inversion.extras["initial_image"], discrepancy / spread]
 
-    def _edit(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
-        if self.paradigm == "compensate-edit":
-            return super()._edit(inversion, shift, rule)
+    @property
+    def keeps_unmoved(self) -> bool:
+        return self.options.rule == "paper"
+
+    def _edit(self, inversion: Inversion, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:
+        if self.options.paradigm == "compensate-edit":
+            return super()._edit(inversion, directions, strengths)
         if inversion.photo is None:
             raise ConfigError("edit-compensate looks at the photo again, and this inversion holds none")
-        latent = inversion.base_latent + shift
+        latent = inversion.base_latent + self.shift(inversion.latent, directions, strengths)
         base, initial = first_reconstruction(self.generator.synthesis, latent, self.layer, self.geometry, self.noise)
         enhanced = self.compensator(inversion.photo, initial, latent, base)
         return self.render(enhanced.latent, enhanced.feature, self.layer)
+
+    def _edited_feature(self, inversion: Inversion, shift: Tensor) -> Tensor:
+        if self.options.rule == "released":
+            inversion = replace(inversion, base_latent=inversion.latent)
+        return super()._edited_feature(inversion, shift)
 
 
 def first_reconstruction(

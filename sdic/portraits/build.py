@@ -33,7 +33,7 @@ from sdic.utils.tensors import resolve_device
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CONFIGS = REPOSITORY / "configs" / "portraits"
 FROZEN = ("pictures", "attributes", "identity", "generator-supervised", "generator", "encoder", "directions")
-INVERTERS = tuple(name for name, (kind, _) in METHODS.items() if kind.trains and (CONFIGS / f"{name}.yaml").is_file())
+INVERTERS = tuple(name for name, kind in METHODS.items() if kind.trains and (CONFIGS / f"{name}.yaml").is_file())
 ORDER = (*FROZEN, *INVERTERS)
 TASKS = {"encoder": "e4e"}  # stages that are called after their file, and not after their task
 LIMIT_MIB = 40.0

@@ -113,9 +113,8 @@ class Worker:
             ]
             if wanted:
                 part = inversion[[index for index, _ in wanted]]
-                rule = self.plan.settings.rule
                 strengths = [torch.tensor(strength) for strength in edit.strengths]
-                images = self.model.inverter.edit(part, self.model.directions(edit), strengths, rule)  # type: ignore[arg-type]
+                images = self.model.inverter.edit(part, self.model.directions(edit), strengths)
                 images = self.plan.geometry().visible(images)
                 edited.update({path: to_picture(image) for (_, path), image in zip(wanted, images, strict=True)})
         return inversion.cpu(), edited

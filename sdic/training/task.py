@@ -250,9 +250,11 @@ def not_trained(config: Any, world: World) -> Task:
 
 def tasks(modules: Iterable[str] | None = None) -> dict[str, Entry]:
     """Every task by name."""
-    for module in MODULES if modules is None else modules:
-        importlib.import_module(module)
-    return dict(_TASKS)
+    found: dict[str, Entry] = {}
+    for name in MODULES if modules is None else modules:
+        module = importlib.import_module(name)
+        found |= module.entries() if hasattr(module, "entries") else {}
+    return {**found, **_TASKS}
 
 
 def find_task(name: str) -> Entry:

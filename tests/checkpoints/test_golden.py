@@ -66,7 +66,7 @@ def stages(inverter: Any, photo: torch.Tensor) -> dict[str, torch.Tensor]:
     edit = inverter.edit(inversion, sdic.Direction(direction), 0.5, rule="released")
     with torch.no_grad():
         shift = 0.5 * direction[None]
-        feature_edited = inverter._edited_feature(inversion, shift, "released")
+        feature_edited = inverter.with_options(rule="released")._edited_feature(inversion, shift)
     return {
         "encoder_raw": latent - inverter.encoder.latent_avg,
         "latent": latent,

@@ -71,7 +71,7 @@ def test_strength_zero_is_no_special_case(inverter: sdic.Inverter, photos: torch
     """The way through the networks leads to the inversion as well: continuous at 0, and equal at 0."""
     inversion = inverter.invert(photos[:1])
     with torch.no_grad():
-        rendered = inverter._edit(inversion, torch.zeros_like(inversion.latent), "paper")
+        rendered = inverter._edit(inversion, [direction], [torch.zeros(1)])
     torch.testing.assert_close(rendered, inversion.image, atol=1e-5, rtol=1e-5)
     nearby = inverter.edit(inversion, direction, 1e-4)
     assert (nearby - inversion.image).abs().max() < 0.01
@@ -130,16 +130,18 @@ def test_rules(photos: torch.Tensor, direction: Direction) -> None:
                 inversion.feature + until(LAYER, start + shift).feature - until(LAYER, inversion.base_latent).feature
             )
             expected = inverter.render(inversion.latent + shift, feature, LAYER)
-            torch.testing.assert_close(inverter.edit(inversion, direction, 2.0, rule), expected, atol=1e-4, rtol=1e-4)
-    assert not torch.equal(inverter.edit(inversion, direction, 0, "released"), inversion.image)
+            torch.testing.assert_close(
+                inverter.edit(inversion, direction, 2.0, rule=rule), expected, atol=1e-4, rtol=1e-4
+            )
+    assert not torch.equal(inverter.edit(inversion, direction, 0, rule="released"), inversion.image)
     with pytest.raises(ConfigError, match="rule"):
-        inverter.edit(inversion, direction, 1, "authors")
+        inverter.edit(inversion, direction, 1, rule="authors")
 
 
 @pytest.mark.parametrize("layer", range(9))
 @pytest.mark.parametrize("preset", ["released", "paper"])
 def test_any_layer_can_be_compensated(photos: torch.Tensor, direction: Direction, layer: int, preset: str) -> None:
-    bundle = tiny_bundle(0, preset, layer=layer)  # type: ignore[arg-type]
+    bundle = tiny_bundle(0, preset=preset, layer=layer)
     inverter = build_inverter("sdic", bundle, zoo.DOMAINS["tiny"], layer=layer)
     inversion = inverter.invert(photos[:1])
     assert inversion.feature is not None
@@ -155,7 +157,7 @@ def test_edit_then_compensate(photos: torch.Tensor, direction: Direction) -> Non
     inversion = ours.invert(photos[:1])
     assert not torch.allclose(other.edit(inversion, direction, 2.0), ours.edit(inversion, direction, 2.0), atol=1e-3)
     with torch.no_grad():
-        nothing = other._edit(inversion, torch.zeros_like(inversion.latent), "paper")
+        nothing = other._edit(inversion, [direction], [torch.zeros(1)])
     torch.testing.assert_close(nothing, inversion.image, atol=1e-4, rtol=1e-4)
 
 

@@ -26,10 +26,11 @@ from sdic.fast import accelerate
 from sdic.loading import geometry_of, read_frozen
 from sdic.losses.joint import JointLoss
 from sdic.methods import METHODS, Inverter
+from sdic.methods.options import make_options
 from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
 from sdic.training.photos import Photos
-from sdic.training.task import Phase, Task, register
+from sdic.training.task import Entry, Phase, Task
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
 from sdic.types import Direction, Inversion
 
@@ -40,7 +41,7 @@ class InverterTask(Task):
     def __init__(self, method: str, config: InverterConfig, world: World):
         super().__init__(config, world)
         self.name = self.method = method
-        kind = METHODS[method][0]
+        kind = METHODS[method]
         model: Any = config.model
         bundle = read_frozen(model.frozen, model.generator)
         roles = [role for role in kind.networks if role not in kind.trains]
@@ -74,8 +75,9 @@ class InverterTask(Task):
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
-        kind, build = METHODS[self.method]
-        inverter = build({**self.frozen, **networks}, self.geometry, kind.options_of(self.config.model))
+        kind = METHODS[self.method]
+        options: Any = make_options(kind.Options, kind.options_of(self.config.model), self.method)
+        inverter = kind({**self.frozen, **networks}, self.geometry, options)
         inverter.precision = self.config.precision
         return inverter
 
@@ -180,14 +182,14 @@ class InverterTask(Task):
 
     def header(self) -> dict[str, str]:
         hashes = {f"{role}_sha256": value for role, value in self.hashes().items()}
-        return {"method": self.method, **self.origin, **self.inverter.header(), **hashes}
+        return {**self.origin, **self.inverter.header(), **hashes}
 
     def sizes(self) -> list[str]:
         sizes: Any = self.frozen["generator"].config  # type: ignore[union-attr]
         height, width = self.geometry.input_size
         return [
             f"photos at {width}x{height}, output {sizes.resolution} px, codes {sizes.latent_rows}x{sizes.style_dim}; "
-            + ", ".join(f"{name} {value}" for name, value in self.inverter.header().items())
+            + ", ".join(f"{name} {value}" for name, value in vars(self.inverter.options).items())
         ]
 
     def on_meta(self, count: int) -> Callable[[], Tensor]:
@@ -195,9 +197,7 @@ class InverterTask(Task):
         frozen, networks, joint = parts
         for module in (*frozen.values(), *networks.values(), joint):
             module.to("meta")
-        inverter = METHODS[self.method][1](
-            {**frozen, **networks}, self.geometry, METHODS[self.method][0].options_of(self.config.model)
-        )
+        inverter = METHODS[self.method]({**frozen, **networks}, self.geometry, self.inverter.options)
         inverter.recompute = self.config.model.activation_checkpointing
         for network in networks.values():
             network.train()
@@ -228,7 +228,14 @@ def principal_direction(inverter: Inverter, seed: int = 0, draws: int = 512) -> 
     return Direction(delta.to(inverter.device), name="first principal component", unit="standard deviations")
 
 
-for _name, (_kind, _) in METHODS.items():
-    if _kind.trains:
-        _roles = " and ".join(role.upper() for role in _kind.trains)
-        register(_name, config_of(_kind), partial(InverterTask, _name), f"the method {_name}: {_roles}")
+def entries() -> dict[str, Entry]:
+    """The methods that train, as tasks."""
+    return {
+        name: Entry(
+            config_of(kind),
+            partial(InverterTask, name),
+            f"the method {name}: {' and '.join(role.upper() for role in kind.trains)}",
+        )
+        for name, kind in METHODS.items()
+        if kind.trains
+    }

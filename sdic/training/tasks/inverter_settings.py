@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, make_dataclass
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -125,6 +126,7 @@ class InverterConfig(TrainingConfig):
         )
 
 
+@cache
 def config_of(kind: type[Inverter]) -> type[InverterConfig]:
     """The settings of a method's training: `model` holds the method's own too."""
 
