@@ -39,7 +39,6 @@ def tiny_bundle(seed: int = 0, resolution: int = RESOLUTION, **settings: Any) ->
             if kind.trains:
                 chosen = kind.Settings(**kind.tiny)
                 vars(chosen).update({name: value for name, value in settings.items() if name in vars(chosen)})
-                torch.manual_seed(seed)
                 networks |= kind.trainable(chosen, generator, geometry)
                 options |= kind.options_of(chosen)
     for network in networks.values():

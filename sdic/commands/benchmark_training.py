@@ -1,7 +1,7 @@
 """Timing of a full-size training step: the trainer's against the straightforward loop, and each measure's share.
 
 Both sides compute the same loss on the same batch (random weights, the networks of the paper: LPIPS and ArcFace with
-random weights too, which costs what trained ones cost) and the gradients of DIPN and DICN.
+random weights too, which costs what trained ones cost) and the gradients of what is trained.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     device = resolve_device(device_name, one_size=True)
     model: Any = full_size_inverter().to(device)
     accelerate(model.generator)
-    model.compensator.requires_grad_(True).eval()
+    parameters = [p for role in model.trains for p in getattr(model, role).requires_grad_(True).parameters()]
     joint = JointLoss(LossWeights(), random_lpips(), FaceEmbedder("arcface").eval().requires_grad_(False)).to(device)
     torch.manual_seed(1)
     photo = torch.tanh(F.interpolate(torch.randn(batch_size, 3, 16, 16), size=(256, 256), mode="bicubic")).to(device)
@@ -59,9 +59,7 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     for name, run in sides.items():
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        terms, seconds = _best(
-            run, list(model.compensator.parameters()), model.generator, 1 if name == "reference" else repeats
-        )
+        terms, seconds = _best(run, parameters, model.generator, 1 if name == "reference" else repeats)
         numbers[f"{name}_seconds_per_step"] = seconds
         numbers[f"{name}_images_per_second"] = batch_size / seconds
         expected = expected or terms

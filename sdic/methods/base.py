@@ -71,8 +71,10 @@ class Inverter(ABC, nn.Module):
     """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
     Settings: ClassVar[type] = NoOptions
     """What a training says about the networks of `trains`, a dataclass. Options of the same name follow it."""
+    released: ClassVar[dict[str, Any]] = {}
+    """Settings of the networks as their authors released them."""
     tiny: ClassVar[dict[str, Any]] = {}
-    """Settings of the untrained networks in the tiny stack (`sdic.tiny`)."""
+    """Settings of the untrained ones in the tiny stack (`sdic.tiny`)."""
     generator: Generator
 
     def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
@@ -150,8 +152,7 @@ class Inverter(ABC, nn.Module):
         An edit that moves nothing (strength 0 of an "add" direction) returns the inversion itself, unless the method's
         options say that it is another picture.
         """
-        if options:
-            return self.with_options(**options).edit(inversion, direction, strength)
+        method = self.with_options(**options) if options else self
         if inversion.generator and inversion.generator != self.fingerprint:
             raise SdicError(
                 f"this inversion was made with generator {inversion.generator[:12]}, and {self.name} has "
@@ -171,7 +172,7 @@ class Inverter(ABC, nn.Module):
         untouched = torch.ones(count, dtype=torch.bool)
         for item, amount in zip(directions, strengths, strict=True):
             untouched &= item.is_identity(amount).expand(count)
-        untouched &= self.keeps_unmoved
+        untouched &= method.keeps_unmoved
         strengths = [amount.to(inversion.latent).expand(count) for amount in strengths]
         images = [inversion.image[source : source + 1] for source in sources]
         moved = [index for index in range(count) if not untouched[index]]
@@ -180,7 +181,7 @@ class Inverter(ABC, nn.Module):
             for first in range(0, len(moved), size):
                 chosen = moved[first : first + size]
                 part = inversion[[sources[index] for index in chosen]]
-                edited = self._edit(part, directions, [amount[chosen] for amount in strengths]).float()
+                edited = method._edit(part, directions, [amount[chosen] for amount in strengths]).float()
                 for position, index in enumerate(chosen):
                     images[index] = edited[position : position + 1]
         return torch.cat(images)

@@ -70,7 +70,8 @@ class SDICInverter(Inverter):
     trains = ("dipn", "dicn")
     stored = ("latent", "initial")
     Settings = SDICSettings
-    tiny = {"preset": "released", "layer": 3}  # noqa: RUF012 - 16x16, as layer 7 is a quarter of 256 px
+    released = {"preset": "released"}  # noqa: RUF012
+    tiny = {**released, "layer": 3}  # noqa: RUF012 - 16x16, a quarter of the output, as layer 7 is of 256 px
     encoder: E4E
     dipn: DIPN
     dicn: DICN

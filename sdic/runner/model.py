@@ -71,7 +71,7 @@ class LazyModel:
                         warnings.filterwarnings("ignore", "precision .* slow")  # the run has said so
                         inverter = load(self.settings.model, self._device(), precision=precision, **self._options)
                     self._check_options(type(inverter))
-                    self._inverter = inverter.with_options(**self._edit_options)
+                    self._inverter = inverter
                     if not self.named:
                         self._note(f"domain of {self.identity.weights}", domain_of(self._inverter) or "")
                 except Exception as error:
@@ -120,13 +120,14 @@ class LazyModel:
         return {name: parse_value(text) for name, text in self.settings.options.items()}
 
     @property
-    def _edit_options(self) -> dict[str, Any]:
+    def edit_options(self) -> dict[str, Any]:
+        """What of the method's options is asked for in its edits."""
         return {"rule": self.settings.rule} if self.settings.rule else {}
 
     def _check_options(self, kind: type[Inverter]) -> None:
         """ConfigError for options that the method does not have, or that change nothing."""
-        make_options(kind.Options, {**self._options, **self._edit_options}, kind.method)
-        kind.check_edit(**self._edit_options)
+        make_options(kind.Options, {**self._options, **self.edit_options}, kind.method)
+        kind.check_edit(**self.edit_options)
         idle = [name for name in self._options if name in kind.edit_options]
         if idle and not self.settings.edits:
             raise ConfigError(f"`sdic invert` does not edit, and takes no {idle[0]}; use: sdic edit")

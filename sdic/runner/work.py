@@ -114,7 +114,9 @@ class Worker:
             if wanted:
                 part = inversion[[index for index, _ in wanted]]
                 strengths = [torch.tensor(strength) for strength in edit.strengths]
-                images = self.model.inverter.edit(part, self.model.directions(edit), strengths)
+                images = self.model.inverter.edit(
+                    part, self.model.directions(edit), strengths, **self.model.edit_options
+                )
                 images = self.plan.geometry().visible(images)
                 edited.update({path: to_picture(image) for (_, path), image in zip(wanted, images, strict=True)})
         return inversion.cpu(), edited
