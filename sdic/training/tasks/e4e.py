@@ -121,13 +121,14 @@ class E4ETask(SamplesTask):
 
     def __init__(self, config: E4ETrainingConfig, world: World):
         super().__init__(config, world)
-        model, generator = config.model, need(config.generator, "generator", "the encoder's training")
-        sizes: Any = generator.config
+        model = config.model
+        generator: Any = accelerate(self.place(need(config.generator, "generator", "the encoder's training")))
+        sizes = generator.config
         if sizes.resolution != config.data.resolution:
             raise ConfigError(
                 f"data.resolution={config.data.resolution}, but {config.generator} draws {sizes.resolution} px"
             )
-        self.generator: Any = accelerate(self.place(generator))
+        self.generator = generator
         self.perceptual = perceptual_from(config.attributes, self.device)
         self.embedder = identity_network(config.identity).to(self.device) if config.identity else None
         lookers = {"perceptual": self.perceptual, "identity": self.embedder}
