@@ -246,7 +246,7 @@ class E4ETask(SamplesTask):
     @torch.no_grad()
     def reconstructions(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(code [B, L, D], picture [B, 3, R, R] clamped) of pictures, by the encoder whose results count."""
-        code = self.shown("encoder")(pictures)
+        code = self.average("encoder")(pictures)
         return code, self.generator.synthesis(code).clamp(-1, 1)
 
     @torch.no_grad()
@@ -278,7 +278,7 @@ class E4ETask(SamplesTask):
         return grid([target, self.reconstructions(target)[1]], min(8, len(target)))
 
     def exported(self) -> dict[str, nn.Module]:
-        return {"encoder": self.shown("encoder")}
+        return {"encoder": self.average("encoder")}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         return self.generator.synthesis(networks["encoder"](self.samples.first(8)))
