@@ -57,7 +57,7 @@ def as_help(config: Any) -> str:
     lines = []
     for row in rows(config):
         words = f"   ({', '.join(row.words)})" if row.words else ""
-        lines += [f"  {row.key}={_shown(row.default)}{words}", f"      {row.meaning}"]
+        lines += [f"  {row.key}={_text(row.default)}{words}", f"      {row.meaning}"]
     return "\n".join(lines)
 
 
@@ -68,11 +68,11 @@ def as_table(config: Any, base: Any = None) -> str:
     for row in rows(config):
         if repr(row) not in known:
             words = f" One of {', '.join(f'`{word}`' for word in row.words)}." if row.words else ""
-            lines.append(f"| `{row.key}` | `{_shown(row.default)}` | {row.meaning}{words} |")
+            lines.append(f"| `{row.key}` | `{_text(row.default)}` | {row.meaning}{words} |")
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

@@ -77,6 +77,6 @@ def test_the_commands_say_so_in_a_line(tmp_path, capsys):
         f"run.dir={tmp_path / 'run'}",
         "device=nonsense",
     ]
-    assert main(["train", *words]) == 2
+    assert main(["train", "sdic", *words]) == 2
     assert "device 'nonsense' does not exist" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

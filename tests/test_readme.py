@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import sdic
-from sdic.cli import build_parser
+from sdic.cli import _parse, build_parser
 from sdic.config import load_config
 
 ROOT = Path(__file__).parent.parent
@@ -51,8 +51,8 @@ def test_commands_parse(command: str) -> None:
         assert (ROOT / words[1]).is_file()
         return
     assert words[0] == "sdic"
-    parser, _ = build_parser(words[1])
-    args = parser.parse_args(words[1:])
+    _, children = build_parser(words[1])
+    args = _parse(children[words[1]], words[2:])
     if words[1] == "train":
         from sdic.training.task import find_task
 

@@ -11,7 +11,8 @@ examples:
   sdic train sdic --config configs/train/ffhq.yaml data.path=FOLDER      the paper's settings
   sdic train sdic --config configs/train/ffhq.yaml data.path=FOLDER --dry-run
   sdic train generator --config configs/portraits/generator_folder.yaml data.path=FOLDER
-  torchrun --nproc-per-node 4 scripts/train.py sdic --config ...         four GPUs (the batch is split over them)
+  torchrun --nproc-per-node 4 scripts/train.py sdic --config configs/train/ffhq.yaml data.path=FOLDER optim.batch=8
+                                                                         four GPUs, each with 2 of the 8 pictures a step
 
 `sdic train TASK --help` explains every setting of a task. The same command again goes on where the run in run.dir
 stopped; it ends with 0 when finished, 3 when run.minutes were over before, 130 after Ctrl-C.

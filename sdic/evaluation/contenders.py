@@ -37,7 +37,7 @@ class Contender:
 
     def variants(self) -> dict[str, Inverter]:
         """name -> the same networks with other options: the method's other ways to edit."""
-        return {name: self.inverter.with_options(**options) for name, options in self.inverter.variants.items()}
+        return self.inverter.variants()
 
 
 def resolve(words: Sequence[str], known: Domain) -> dict[str, str]:

@@ -63,8 +63,8 @@ class Inverter(ABC, nn.Module):
     """The method's own options, a dataclass: `sdic.load(NAME, option=value)`."""
     edit_options: ClassVar[tuple[str, ...]] = ()
     """Those of them that only edits depend on: `edit` takes them too, for one edit."""
-    variants: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Other ways to edit that tables list beside the method: name -> options."""
+    edit_variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Other ways to edit what was inverted, which evaluations measure too: name -> options."""
     trains: ClassVar[tuple[str, ...]] = ()
     """The roles that `sdic train` trains; all others stay frozen. Empty: there is nothing to train."""
     stored: ClassVar[tuple[str, ...]] = ()
@@ -111,6 +111,11 @@ class Inverter(ABC, nn.Module):
         twin = copy.copy(self)
         twin.options = make_options(self.Options, {**vars(self.options), **options}, self.method)
         return twin
+
+    def variants(self) -> dict[str, Inverter]:
+        """`edit_variants` on the same networks, without what this one is already."""
+        found = {name: self.with_options(**options) for name, options in self.edit_variants.items()}
+        return {name: other for name, other in found.items() if other.options != self.options}
 
     # What people call ------------------------------------------------------------------------------------------------
 

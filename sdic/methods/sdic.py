@@ -66,7 +66,7 @@ class SDICInverter(Inverter):
     networks = {"generator": "generator", "encoder": "encoder", "dipn": "dipn", "dicn": "dicn"}  # noqa: RUF012
     Options = SDICOptions
     edit_options = ("rule", "paradigm")
-    variants = {"edit_compensate": {"paradigm": "edit-compensate"}}  # noqa: RUF012
+    edit_variants = {"edit_compensate": {"paradigm": "edit-compensate"}}  # noqa: RUF012
     trains = ("dipn", "dicn")
     stored = ("latent", "initial")
     Settings = SDICSettings

@@ -10,6 +10,7 @@ output that uses row k + 1. "Layer 7" of the SDIC paper is the upsampling convol
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -192,7 +193,7 @@ def changed_style(affine: EqualLinear, row: Tensor, given: Tensor | None, shift:
     return style if shift is None else style + shift
 
 
-def check_shape(tensor: Tensor | None, fitting: list[tuple[int, ...]], what: str) -> None:
+def check_shape(tensor: Tensor | None, fitting: Sequence[tuple[int, ...]], what: str) -> None:
     """ValueError where a tensor has none of the shapes."""
     if tensor is not None and tensor.shape not in fitting:
         raise ValueError(f"{what} must be one of {fitting}, got {list(tensor.shape)}")

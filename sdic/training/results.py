@@ -54,6 +54,8 @@ class Results:
             return
         self.record(progress.images, "validation", values)
         name, better = self.task.best()
+        if name and name not in values:
+            self.log.say(f"validation.best={name} is not among the values; no best weights are kept")
         value = values.get(name, math.nan)
         if improves(value, progress.best, better):
             progress.best, progress.best_measured = value, values

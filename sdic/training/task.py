@@ -149,7 +149,7 @@ class Task(ABC):
         """Fingerprints of the frozen networks, the same for every file they may come from."""
         return {role: fingerprint(network) for role, network in self.frozen.items()}
 
-    def shown(self, role: str) -> Any:
+    def average(self, role: str) -> Any:
         """The network whose results count: the average where there is one, in eval mode."""
         network = self.averages[role].network if role in self.averages else self.networks[role]
         return network.eval()

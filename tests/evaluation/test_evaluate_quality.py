@@ -58,7 +58,7 @@ def test_pretraining_measures_its_generator_in_the_same_way(noisy, monkeypatch):
     batch = {"__len__": lambda self: 8, "batch": lambda self, index: real[index], "z": None}
     stage.samples = type("Samples", (), batch)()
     stage.perceptual = SimpleNamespace(network=SimpleNamespace(pooled=pooled))
-    monkeypatch.setattr(stage, "shown", lambda name: noisy)
+    monkeypatch.setattr(stage, "average", lambda name: noisy)
     stage.evaluate()
     assert len(seen[-2].unique(dim=0)) == 8  # the samples, and then half as many
     assert len(seen[-1].unique(dim=0)) == 4

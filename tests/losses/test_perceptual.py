@@ -74,4 +74,4 @@ def test_a_missing_file_says_where_it_was_looked_for_and_the_way_out(tmp_path, m
 
 def test_random_weights_are_used_only_when_asked_for():
     words = ["loss.lpips_weights=random", "loss.id=0", "loss.id_network=none"]
-    assert build_networks(load_config(TrainConfig, None, words)).lpips.name == "lpips_random"
+    assert build_networks(load_config(TrainConfig, None, words), CPU).lpips.name == "lpips_random"

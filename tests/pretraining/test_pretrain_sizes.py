@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pretraining_workshop import CONFIGS
 
 import sdic
 from sdic.checkpoints import read_bundle, write_native
@@ -21,7 +22,6 @@ from sdic.training.distributed import World
 from sdic.training.loop import Trainer
 from sdic.training.task import find_task
 from sdic.types import Geometry
-from tests.pretraining.conftest import CONFIGS
 
 CPU = torch.device("cpu")
 

@@ -122,7 +122,7 @@ class AttributesTask(SamplesTask):
     def evaluate(self) -> dict[str, float]:
         """Mean absolute errors on unseen people with unseen combinations of details, beside those of guessing."""
         truth = attribute_values(self.unseen.labels)
-        errors = (estimates(self.shown("attributes"), self.unseen) - truth).abs().mean(0)
+        errors = (estimates(self.average("attributes"), self.unseen) - truth).abs().mean(0)
         guesses = (truth - truth.median(0).values).abs().mean(0)
         values = {"unseen_portraits": float(len(truth))}
         for name, error, guess in zip(NAMES, errors.tolist(), guesses.tolist(), strict=True):
@@ -132,13 +132,13 @@ class AttributesTask(SamplesTask):
     def picture(self) -> Tensor:
         """Three rows: unseen portraits in the order of their estimated yaw, smile, age."""
         pictures = self.unseen.first(48)
-        found = self.shown("attributes")(pictures)
+        found = self.average("attributes")(pictures)
         step = max(1, len(pictures) // 12)
         rows = [pictures[found[:, i].argsort()][::step][:12] for i in range(len(NAMES))]
         return grid(torch.cat(rows), len(rows[0]))
 
     def exported(self) -> dict[str, nn.Module]:
-        return {"attribute_net": self.shown("attributes")}
+        return {"attribute_net": self.average("attributes")}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         pictures = self.unseen.first(16)

@@ -166,7 +166,7 @@ class IdentityTask(SamplesTask):
     @torch.no_grad()
     def unseen_embeddings(self) -> Tensor:
         """[N, E] of the unseen pictures, by the network whose results count."""
-        network = self.shown("embedder")
+        network = self.average("embedder")
         return torch.cat([network(self.unseen.batch(index)) for index in self.unseen.places(64)])
 
     def evaluate(self) -> dict[str, float]:
@@ -182,7 +182,7 @@ class IdentityTask(SamplesTask):
         return grid(self.unseen.batch(nearest.flatten()), nearest.shape[1])
 
     def exported(self) -> dict[str, nn.Module]:
-        return {"portrait_embedder": self.shown("embedder")}
+        return {"portrait_embedder": self.average("embedder")}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         return networks["portrait_embedder"](self.unseen.first(16))

@@ -1,4 +1,4 @@
-"""A mapping network that begins with everything it is told: what makes the supervised stage's regression work.
+"""A mapping network that begins with everything that is known: what makes the supervised stage's regression work.
 
 The parameters of a portrait are 76 independent coordinates of z. A randomly initialised mapping of eight layers mixes
 them, and has forgotten half of their variance when 4,000 steps have passed; unmixing is what most of its training would

@@ -37,7 +37,7 @@ from sdic.training.frozen import perceptual_from, start_from
 from sdic.training.task import Phase, register
 from sdic.training.tasks.samples import SamplesTask
 from sdic.training.tasks.stylegan2 import (
-    UNSEEN_CODES,
+    CODES,
     SynthesisModelConfig,
     anchor_errors,
     compared,
@@ -128,7 +128,7 @@ class SupervisedTask(SamplesTask):
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         config, model = self.config, self.config.model
-        self.samples = self.open({**UNSEEN_CODES, "style_dim": model.style_dim}, config.data.count, stopped)
+        self.samples = self.open({**CODES, "style_dim": model.style_dim}, config.data.count, stopped)
         self.pool = code_pool(config.mapping_pool, model.style_dim, self.device)
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(derive_seed(config.run.seed, self.name, "wires"))
@@ -174,7 +174,7 @@ class SupervisedTask(SamplesTask):
         """[D, D], C^(-1/4) for the covariance C of the codes, scaled to give them variance 1.
 
         What fills little of W, such as the shape of a chin, would otherwise drown in the error that hair and background
-        leave; C^(-1/2) would weigh everything alike, and a mapping of this width pays for that with yaw.
+        leave; C^(-1/2) would weigh everything alike, and cost a mapping of this width its yaw.
         """
         codes = self.parameters(self.pool[1][:METRIC_CODES])
         variance, axes = torch.linalg.eigh(torch.cov(codes.T).double())
@@ -212,14 +212,14 @@ class SupervisedTask(SamplesTask):
         """PSNR (dB, peak 2) of G(mapping(z)) against the rendered portrait of z, whole and weighted to the face, for
         codes that were never trained on."""
         unseen = self.open_unseen("codes", self.config.evaluate, style_dim=self.config.model.style_dim)
-        return anchor_errors(self.shown("generator"), unseen)
+        return anchor_errors(self.average("generator"), unseen)
 
     def picture(self) -> Tensor:
         """Pairs of rows: rendered portraits, and below each the generator's picture of the same code."""
-        return compared(self.shown("generator"), self.samples)
+        return compared(self.average("generator"), self.samples)
 
     def exported(self) -> dict[str, nn.Module]:
-        return {"generator": with_mean_code(self.shown("generator"))}
+        return {"generator": with_mean_code(self.average("generator"))}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         return pictures_of(networks["generator"])

@@ -123,14 +123,15 @@ class E4ETask(SamplesTask):
 
     def __init__(self, config: E4ETrainingConfig, world: World):
         super().__init__(config, world)
-        model, generator = config.model, need(config.generator, "generator", "the encoder's training")
-        sizes: Any = generator.config
+        model = config.model
+        generator: Any = accelerate(self.place(need(config.generator, "generator", "the encoder's training")))
+        sizes = generator.config
         if config.data.resolution > sizes.resolution:
             raise ConfigError(
                 f"data.resolution={config.data.resolution}, but {config.generator} draws {sizes.resolution} px: an "
                 "encoder looks at pictures of the generator's size or at smaller ones (e4e: 256 of 1024)"
             )
-        self.generator: Any = accelerate(self.place(generator))
+        self.generator = generator
         self.perceptual = perceptual_from(config.attributes, self.device)
         self.embedder = identity_network(config.identity).to(self.device) if config.identity else None
         lookers = {"perceptual": self.perceptual, "identity": self.embedder}
@@ -264,7 +265,7 @@ class E4ETask(SamplesTask):
     @torch.no_grad()
     def reconstructions(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(code [B, L, D], picture [B, 3, R, R] clamped) of pictures, by the encoder whose results count."""
-        code = self.shown("encoder")(pictures)
+        code = self.average("encoder")(pictures)
         return code, self.drawn(code).clamp(-1, 1)
 
     @torch.no_grad()
@@ -296,7 +297,7 @@ class E4ETask(SamplesTask):
         return grid([target, self.reconstructions(target)[1]], min(8, len(target)))
 
     def exported(self) -> dict[str, nn.Module]:
-        return {"encoder": self.shown("encoder")}
+        return {"encoder": self.average("encoder")}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         return self.drawn(networks["encoder"](self.samples.first(8)))

@@ -119,9 +119,9 @@ class InverterTask(Task):
 
     # What is measured, drawn, written ---------------------------------------------------------------------------------
 
-    def judged(self) -> Inverter:
+    def current(self) -> Inverter:
         """The inverter whose results count."""
-        inverter = self.inverter_of({role: self.shown(role) for role in self.networks})
+        inverter = self.inverter_of({role: self.average(role) for role in self.networks})
         inverter._fingerprint = self.hashes()["generator"]
         return inverter
 
@@ -129,7 +129,7 @@ class InverterTask(Task):
         """Mean of each metric over the held-out photos that can be read; every process takes its share of them."""
         if self.held_out is None:
             return {}
-        inverter, rows, problems = self.judged(), {}, []
+        inverter, rows, problems = self.current(), {}, []
         for index in range(self.world.rank, len(self.held_out), self.world.size):
             sample = self.held_out[index]
             if sample.problem:  # the photo that stands in for it has its own turn
@@ -162,7 +162,7 @@ class InverterTask(Task):
 
     def picture(self) -> Tensor:
         """One row a photo: photo, what the method shows of its way, output, an edit."""
-        inverter = self.judged()
+        inverter = self.current()
         direction, rows = principal_direction(inverter), []
         for photo in self.examples(self.config.run.pictures).split(1):
             inversion = inverter.invert(photo)
@@ -173,7 +173,7 @@ class InverterTask(Task):
         return torch.cat(rows, 2)[0]
 
     def exported(self) -> dict[str, nn.Module]:
-        return {role: self.shown(role) for role in self.networks}
+        return {role: self.average(role) for role in self.networks}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         inverter = self.inverter_of(networks)

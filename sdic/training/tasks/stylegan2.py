@@ -33,7 +33,7 @@ from sdic.training.frozen import perceptual_from, start_from
 from sdic.training.task import Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
 
-UNSEEN_CODES = {"kind": "codes", "split": "generator"}
+CODES = {"kind": "codes", "split": "generator"}
 
 
 @dataclass
@@ -120,7 +120,7 @@ class StyleGAN2Task(SamplesTask):
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         config = self.config
-        recipe = {**UNSEEN_CODES, "style_dim": config.model.style_dim}
+        recipe = {**CODES, "style_dim": config.model.style_dim}
         self.samples = self.open(recipe, config.data.count, stopped)
 
     # The phases -------------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ class StyleGAN2Task(SamplesTask):
     def evaluate(self) -> dict[str, float]:
         """Fréchet distance of generated to real pictures, and between two halves of as many real ones; where there is a
         truth also the PSNR against that of unseen codes."""
-        config, generator = self.config, self.shown("generator")
+        config, generator = self.config, self.average("generator")
         real = self.open_unseen("codes", config.evaluate, style_dim=config.model.style_dim)
         values = anchor_errors(generator, real) if real.z is not None else {}
         if self.perceptual is None or not hasattr(self.perceptual.network, "pooled"):
@@ -222,12 +222,12 @@ class StyleGAN2Task(SamplesTask):
 
     def picture(self) -> Tensor:
         """Truth and picture of the same codes where there is a truth, then (for all) random samples."""
-        generator = self.shown("generator")
+        generator = self.average("generator")
         samples = grid(generator(torch.randn(32, generator.config.style_dim, device=self.device)), 8)
         return torch.cat([compared(generator, self.samples), samples], 1) if self.samples.z is not None else samples
 
     def exported(self) -> dict[str, nn.Module]:
-        return {"generator": with_mean_code(self.shown("generator"))}
+        return {"generator": with_mean_code(self.average("generator"))}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         return pictures_of(networks["generator"])
