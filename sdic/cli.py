@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sdic import __version__
-from sdic.errors import SdicError, did_you_mean
+from sdic.errors import ConfigError, SdicError, did_you_mean
 from sdic.utils.text import printable
 
 COMMANDS = {
@@ -23,8 +23,8 @@ COMMANDS = {
     "edit": "invert photos (or take saved inversions) and edit them",
     "models": "list the models, their files and what is here",
     "convert": "turn a weight file of any known layout into safetensors",
-    "train": "train SDIC on a folder of pictures",
-    "pretrain": "train generator, e4e and the networks of losses, for portraits or your own pictures",
+    "train": "train a method's networks, a generator, e4e, or what a domain measures with",
+    "build": "train everything of a domain, from nothing to the files that ship",
     "evaluate": "measure how well methods invert and edit, in tables, a sheet and a report",
 }
 """name -> help. Each is a module `sdic.commands.NAME` with add_arguments(parser) and run(args) -> exit code."""
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = _one_line
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if words[:1] == ["pretrain"]:
+            raise ConfigError(_now(words[1] if len(words) > 1 else "all"))
         if words and not words[0].startswith("-") and words[0] not in commands():
             print(
                 f"error: unknown command {words[0]!r}{did_you_mean(words[0], commands())}; "
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.parse_args(words)  # --help, --version, or what is wrong
             parser.print_help()
             return 0
+        if hasattr(module(words[0]), "explain"):  # help that depends on the other words
+            module(words[0]).explain(children[words[0]], words[1:])
         return module(words[0]).run(_parse(children[words[0]], words[1:]))
     except SdicError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
@@ -60,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `sdic models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _now(stage: str) -> str:
+    """What `sdic pretrain STAGE` is called now."""
+    words = {"all": "sdic build portraits", "encoder": "sdic train e4e"}.get(stage, f"sdic train {stage}")
+    return f"`sdic pretrain {stage}` is `{words}` now, and settings count images, not steps ({words} --help)"
 
 
 def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:

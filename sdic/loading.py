@@ -12,8 +12,9 @@ import torch
 from sdic import zoo
 from sdic.checkpoints import Bundle, read_bundle
 from sdic.errors import CheckpointError, SdicError, did_you_mean
-from sdic.methods import METHODS, Inverter, Precision, build_inverter, check_precision, slow_on_cpu
-from sdic.networks.optimize import optimize_for_inference
+from sdic.fast import optimize_for_inference
+from sdic.methods import Inverter, Precision, build_inverter, check_precision, find_method, method_for, slow_on_cpu
+from sdic.methods.options import options_in
 from sdic.types import Geometry
 from sdic.utils.tensors import fingerprint, resolve_device
 
@@ -25,13 +26,15 @@ def load(
     *,
     precision: Precision = "fp32",
     optimize: bool = True,
+    method: str | None = None,
     **options: Any,
 ) -> Inverter:
     """A model by its name (`sdic models` lists them), a weight file, or a training run's folder -> a frozen inverter.
 
     device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32. One
     that is slower than fp32 on the CPU at hand is warned of.
-    optimize: fold normalisation into convolutions and choose fast memory layouts (same pictures to float rounding).
+    optimize: let the networks compute by their fast forms (`sdic.fast`; same pictures to float rounding).
+    method: another than the model or file names, on the same networks, such as the encoder of a larger stack alone.
     options: of the method, such as layer=7. CheckpointError for a model that is not here, ConfigError for a setting
     that no one knows. It may be called inside `torch.inference_mode()`.
     """
@@ -39,11 +42,11 @@ def load(
     check_precision(precision)
     target = resolve_device(device)
     if name in zoo.MODELS:
-        inverter = _from_card(zoo.MODELS[name], options)
+        inverter = _from_card(zoo.MODELS[name], method, options)
     elif Path(name).is_file():
-        inverter = _from_file(Path(name), options)
+        inverter = _from_file(Path(name), method, options)
     elif (Path(name) / "checkpoints").is_dir():
-        inverter = _from_file(weights_of_run(Path(name)), options)
+        inverter = _from_file(weights_of_run(Path(name)), method, options)
     else:
         hint = did_you_mean(name, zoo.MODELS)
         raise CheckpointError(
@@ -59,10 +62,10 @@ def load(
     return inverter.to(target)
 
 
-def _from_card(card: zoo.ModelCard, options: dict[str, Any]) -> Inverter:
+def _from_card(card: zoo.ModelCard, method: str | None, options: dict[str, Any]) -> Inverter:
     if card.method is None:
         raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
-    return _assembled(card.method, _of_card(card), card.name, card.options, options)
+    return _assembled(method or card.method, _of_card(card), card.name, card.options, options)
 
 
 def _of_card(card: zoo.ModelCard) -> Bundle:
@@ -84,26 +87,22 @@ def _of_card(card: zoo.ModelCard) -> Bundle:
     return bundle
 
 
-def _from_file(path: Path, options: dict[str, Any]) -> Inverter:
-    """The most that a file's networks allow: SDIC if it holds DIPN and DICN, else e4e."""
+def _from_file(path: Path, method: str | None, options: dict[str, Any]) -> Inverter:
+    """The method that the file's header or layout names."""
     bundle = read_bundle(path)
     if "frozen" in bundle.source and "generator" not in bundle.networks:  # what a training run exports
         bundle = _with_frozen(bundle, path)
-    able = [name for name, (kind, _) in METHODS.items() if set(kind.roles) <= set(bundle.networks)]
-    if not able:
-        raise CheckpointError(
-            f"{path}: holds {', '.join(sorted(bundle.networks))}, which no method can invert with; "
-            + "; ".join(f"{name} needs {', '.join(kind.roles)}" for name, (kind, _) in METHODS.items())
-        )
-    method = max(able, key=lambda name: len(METHODS[name][0].roles))
-    return _assembled(method, bundle, path.stem, {}, options)
+    found = method or bundle.source.get("method") or method_for(bundle.networks, str(path))
+    return _assembled(found, bundle, path.stem, {}, options)
 
 
 def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any], options: dict[str, Any]) -> Inverter:
-    """The inverter of a bundle. DICN compensates the layer that its file says, or `defaults`; `options` go first."""
-    if "layer" in bundle.source and "dicn" in METHODS[method][0].roles:
-        defaults = {**defaults, "layer": int(bundle.source["layer"])}
-    inverter = build_inverter(method, bundle, geometry_of(bundle), **{**defaults, **options})
+    """The inverter of a bundle. Its options are `options`, then those that its file names, then `defaults`."""
+    kind = find_method(method)
+    if set(kind.networks) <= set(bundle.networks) and not kind.fits(bundle.networks):
+        raise CheckpointError(f"{name}: its networks are of other kinds than those of method {method!r}")
+    trained = options_in(bundle.source, kind.Options)
+    inverter = build_inverter(method, bundle, geometry_of(bundle), **{**defaults, **trained, **options})
     inverter.name = name
     inverter.domain = bundle.source.get("domain")
     inverter.weights_sha256 = bundle.source.get("sha256", "")  # type: ignore[assignment]
@@ -132,7 +131,7 @@ def _networks_of(name: str) -> Bundle:
 
 
 def _with_frozen(trained: Bundle, path: Path) -> Bundle:
-    """DIPN and DICN of a training run, with the generator and e4e that they were trained beside.
+    """The networks of a training run, with the frozen ones that they were trained beside.
 
     Those are a model, or files: beside `path` if they are there (so that a folder can be moved), else as they are
     named.
@@ -140,24 +139,27 @@ def _with_frozen(trained: Bundle, path: Path) -> Bundle:
     names = [trained.source["frozen"], trained.source.get("frozen_generator", "")]
     beside = [path.parent / name for name in names]
     frozen = read_frozen(*(str(b) if b.is_file() else name for name, b in zip(names, beside, strict=True)))
-    networks = {role: frozen.need(role, str(path)) for role in ("generator", "encoder")}
+    roles = _partners(trained) or ["generator", "encoder"]  # files of earlier versions may not say
+    networks = {role: frozen.need(role, str(path)) for role in roles}
     kept = {key: value for key, value in frozen.source.items() if key in ("domain", "geometry", "assumed")}
     bundle = Bundle({**networks, **trained.networks}, {**kept, **trained.source})
     _check_partners(bundle, str(path))
     return bundle
 
 
+def _partners(bundle: Bundle) -> list[str]:
+    """The roles of the frozen networks that a training looked through; the header holds the hash of each."""
+    return [key.removesuffix("_sha256") for key in bundle.source if key.endswith("_sha256")]
+
+
 def _check_partners(bundle: Bundle, what: str) -> None:
-    """CheckpointError where DIPN and DICN were trained beside another generator or e4e than the bundle's."""
-    for role in ("generator", "encoder"):
-        expected = bundle.source.get(f"{role}_sha256")
-        if expected is None or role not in bundle.networks:
-            continue
-        found = fingerprint(bundle.networks[role])
+    """CheckpointError where networks were trained beside other frozen ones than the bundle's."""
+    for role in set(_partners(bundle)) & set(bundle.networks):
+        expected, found = bundle.source[f"{role}_sha256"], fingerprint(bundle.networks[role])
         if found != expected:
             raise CheckpointError(
-                f"{what}: its DIPN and DICN were trained beside the {role} {expected[:16]}..., but the {role} here is "
-                f"{found[:16]}...; put the files of one training together, or train SDIC again beside this {role}"
+                f"{what}: it was trained beside the {role} {expected[:16]}..., but the {role} here is {found[:16]}...; "
+                f"put the files of one training together, or train again beside this {role}"
             )
 
 
@@ -180,19 +182,23 @@ def geometry_of(bundle: Bundle) -> Geometry:
     not those of its networks.
     """
     generator: Any = bundle.need("generator", "a model")
-    encoder: Any = bundle.need("encoder", "a model")
-    resolution, size = generator.config.resolution, encoder.config.input_size
+    configs: list[Any] = [getattr(network, "config", None) for network in bundle.networks.values()]
+    built = {config.input_size for config in configs if hasattr(config, "input_size")}  # what looks at photos
+    resolution = generator.config.resolution
     file, text = bundle.source.get("file", "these networks"), bundle.source.get("geometry")
     assumed = bundle.source.get("assumed", "")
     geometry = zoo.DOMAINS.get(bundle.source.get("domain", "")) if text is None else Geometry.from_text(text)
-    fits = geometry is not None and (geometry.resolution, max(geometry.input_size)) == (resolution, size)
+    fits = geometry is not None and geometry.resolution == resolution and built <= {max(geometry.input_size)}
+    size = " and ".join(map(str, sorted(built)))
     if text is not None and not fits:
         raise CheckpointError(
             f"{file}: its header says {geometry}, but its generator draws {resolution} px and its encoder was built "
             f"for photos of {size} px; put the files of one training together"
         )
     if geometry is None or not fits:
-        geometry = Geometry(resolution, (size, size))
+        if len(built) != 1:
+            raise CheckpointError(f"{file}: its header does not say its picture sizes, and no network of it does")
+        geometry = Geometry(resolution, (int(size), int(size)))
         assumed += f"{'; ' if assumed else ''}it does not say its picture sizes: photos are squares of {size} px"
     if assumed:
         warnings.warn(f"{file}: {assumed}", stacklevel=2)

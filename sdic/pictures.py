@@ -22,7 +22,7 @@ from sdic import zoo
 from sdic.editing.directions import Located, direction_names, locate
 from sdic.errors import ImageError
 from sdic.loading import load
-from sdic.methods.base import Inverter, Rule
+from sdic.methods import Inverter
 from sdic.types import Direction, Inversion
 from sdic.utils.decoding import only_image_errors
 from sdic.utils.images import fit, read_picture, to_picture, to_tensor
@@ -82,24 +82,24 @@ class PictureInverter:
         inversion: Inversion,
         direction: str | Direction | Sequence[str | Direction],
         strength: float | Sequence[float] | None = None,
-        rule: Rule = "paper",
+        **options: Any,
     ) -> Any:
         """Edited pictures: one PIL picture for one photo and one strength, else a list of them.
 
         direction: a name ("age"; `directions()` lists them), a direction file, a Direction, or several of these.
         strength: for one direction a number, a sweep of one photo, or one per photo; None takes the direction's usual
         one. For several directions one number each, and they act together.
-        rule: "paper" or "released", see `Inverter.edit`.
+        options: of the method, for this edit alone.
         """
         if isinstance(direction, str | Direction):
             amount = self._located(direction)[0] if strength is None else strength
-            images = self.inverter.edit(inversion, self.direction(direction), amount, rule)
+            images = self.inverter.edit(inversion, self.direction(direction), amount, **options)
             single = isinstance(amount, int | float) and len(inversion) == 1
         else:
             amounts = [self._located(item)[0] for item in direction] if strength is None else strength
             if isinstance(amounts, int | float):
                 amounts = [amounts] * len(direction)
-            images = self.inverter.edit(inversion, [self.direction(item) for item in direction], amounts, rule)
+            images = self.inverter.edit(inversion, [self.direction(item) for item in direction], amounts, **options)
             single = len(images) == 1
         pictures = [to_picture(image) for image in self.inverter.geometry.visible(images)]
         return pictures[0] if single else pictures

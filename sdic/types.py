@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,9 @@ class GeneratorState:
     layer: index of the latent row that the convolution used (0 is the 4x4 convolution; 7 is the upsampling one at
     64x64).
     feature: [B, C, h, w], the output of that convolution.
-    rgb: [B, 3, r, r], the RGB of all resolutions that were finished before, or None at layer 0.
+    rgb: [B, 3, r, r], the RGB of all resolutions that were finished before, or None at layer 0. After an even layer it
+    may have the feature's own size h: then the RGB of that resolution is in it already, and `feature` goes into the
+    next convolution alone (see `Synthesis.with_rgb`).
     """
 
     layer: int
@@ -101,25 +103,24 @@ class Inversion:
     latent: [B, L, D], the code w' that an edit moves.
     base_latent: [B, L, D], the initial code w (e4e's).
     feature: [B, C, h, w], the generator feature F' at `layer`, or None for methods without one.
-    base_feature: [B, C, h, w], the generator's own feature G_k(w) there, or None.
     photo: [B, 3, h0, w0] in [-1, 1], the photo at the size the method looked at it, or None.
-    initial_image: [B, 3, h0, w0], the first reconstruction as the method looked at it, clamped to [-1, 1], or None.
-    discrepancy: [B, 3, h0, w0], the discrepancy map, or None.
     layer: the layer of `feature`, -1 without one.
     method, generator: the method's name and the fingerprint of the generator that made it.
+    extras: what else a method keeps, by name, batch first. Names that mean the same for every method:
+        base_feature: [B, C, h, w], the generator's own feature G_k(w) at `layer`.
+        initial_image: [B, 3, h0, w0], the first reconstruction as the method looked at it, clamped to [-1, 1].
+        discrepancy: [B, 3, h0, w0], the discrepancy map.
     """
 
     image: Tensor
     latent: Tensor
     base_latent: Tensor
     feature: Tensor | None = None
-    base_feature: Tensor | None = None
     photo: Tensor | None = None
-    initial_image: Tensor | None = None
-    discrepancy: Tensor | None = None
     layer: int = -1
     method: str = ""
     generator: str = ""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.latent.ndim != 3 or self.latent.shape != self.base_latent.shape:
@@ -132,11 +133,13 @@ class Inversion:
                 raise ValueError(f"{name} holds {len(tensor)} images, latent holds {len(self.latent)}")
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """(name, tensor) of every tensor that is present."""
+        """(name, tensor) of every tensor that is present; `extras` as "extras.NAME", sorted."""
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, Tensor):
                 yield entry.name, value
+        for name, tensor in sorted(self.extras.items()):
+            yield EXTRAS + name, tensor
 
     def __len__(self) -> int:
         """The number of images."""
@@ -163,8 +166,12 @@ class Inversion:
         return self._map(lambda tensor: tensor.detach())
 
     def _map(self, function: Any) -> Inversion:
-        changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors()}
-        return replace(self, **changed)
+        return self._with({name: function(tensor) for name, tensor in self.tensors()})
+
+    def _with(self, tensors: dict[str, Tensor]) -> Inversion:
+        """The same inversion with other tensors, by the names of `tensors()`."""
+        changed, extras = _extras_apart(tensors)
+        return replace(self, **changed, extras=extras)
 
     @classmethod
     def cat(cls, parts: Iterable[Inversion]) -> Inversion:
@@ -179,10 +186,11 @@ class Inversion:
                     raise ValueError(
                         f"cannot join inversions of {name} {getattr(first, name)!r} and {getattr(part, name)!r}"
                     )
-        joined: dict[str, Any] = {
-            name: torch.cat([getattr(part, name) for part in parts]) for name, _ in first.tensors()
-        }
-        return replace(first, **joined)
+        columns = [dict(part.tensors()) for part in parts]
+        for column in columns[1:]:
+            if column.keys() != columns[0].keys():
+                raise ValueError(f"cannot join inversions that hold {sorted(columns[0])} and {sorted(column)}")
+        return first._with({name: torch.cat([column[name] for column in columns]) for name in columns[0]})
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
         """Write one safetensors file (under its final name only when complete); equal inversions give equal files.
@@ -210,23 +218,38 @@ class Inversion:
                 f"{path}: holds no inversion (its header says format={header.get('format')!r}); "
                 "make one with: sdic invert PHOTOS --out DIR --save-inversions"
             )
-        known = {entry.name for entry in fields(cls)} - {"layer", "method", "generator"}
+        tensors, extras = _extras_apart(tensors)
+        known = {entry.name for entry in fields(cls)} - {"layer", "method", "generator", "extras"}
         unknown = sorted(set(tensors) - known)
         if unknown or not {"image", "latent", "base_latent"} <= set(tensors):
             raise CheckpointError(
                 f"{path}: damaged inversion, unexpected {unknown or 'nothing'}, found {sorted(tensors)}"
             )
-        for name, tensor in tensors.items():
-            wanted = 3 if name.endswith("latent") else 4
+        dimensions = {name: 3 if name.endswith("latent") else 4 for name in tensors}
+        for name, tensor in {**tensors, **extras}.items():
+            wanted = dimensions.get(name, max(1, tensor.ndim))
             if tensor.ndim != wanted or not tensor.is_floating_point() or not tensor.isfinite().all():
                 raise CheckpointError(
                     f"{path}: damaged inversion: {name} must hold finite numbers in {wanted} dimensions, found "
                     f"{tensor.dtype} {list(tensor.shape)}"
                 )
+        own: dict[str, Any] = {**tensors, "extras": extras}
         try:
-            return cls(**tensors, layer=int(header["layer"]), method=header["method"], generator=header["generator"])
+            return cls(**own, layer=int(header["layer"]), method=header["method"], generator=header["generator"])
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: damaged inversion ({one_line(error)})") from error
+
+
+EXTRAS = "extras."
+FORMER_FIELDS = ("base_feature", "initial_image", "discrepancy")
+"""Extras that older files hold under their bare names."""
+
+
+def _extras_apart(tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Tensors by the names of `Inversion.tensors()` or of an older file -> (those of its own fields, its extras)."""
+    extras = {name for name in tensors if name.startswith(EXTRAS) or name in FORMER_FIELDS}
+    own = {name: tensor for name, tensor in tensors.items() if name not in extras}
+    return own, {name.removeprefix(EXTRAS): tensors[name] for name in tensors if name in extras}
 
 
 Kind = Literal["add", "set"]

@@ -1,4 +1,4 @@
-"""The models that sdic knows by name: what they are, which files they need, where those come from.
+"""The models that sdic knows by name (`sdic.cards` lists them), and where their files are looked for.
 
 Nothing is downloaded silently: a missing file's error says where to get it and what to run. The models of the domain
 "portraits" are this project's own and come with it.
@@ -7,13 +7,13 @@ Nothing is downloaded silently: a missing file's error says where to get it and 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from sdic.cards import MODELS, ModelCard, WeightFile
 from sdic.errors import CheckpointError, UnknownNameError
 from sdic.types import Geometry
 from sdic.utils.files import write_atomic
@@ -23,7 +23,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"
 ENVIRONMENT = "SDIC_PRETRAINED"
 NOTE_LIMIT = 4096  # bytes of a hash note
-DRIVE = "https://drive.google.com/file/d/{}/view"
+FAMILIES = ("sdic", "e4e", "measures")
+"""The files of `sdic.cards` that hold cards."""
+for _name in FAMILIES:
+    importlib.import_module(f"sdic.cards.{_name}")
 
 DOMAINS: dict[str, Geometry] = {
     "face": Geometry(1024, (256, 256)),
@@ -32,170 +35,6 @@ DOMAINS: dict[str, Geometry] = {
     "portraits": Geometry(64, (64, 64)),
 }
 """Picture sizes of each domain: of the models that are named here, and of files whose header names the domain alone."""
-
-
-@dataclass(frozen=True)
-class WeightFile:
-    """name: below the pretrained folder. source: where it comes from. licence. sha256: None until known. made_by: the
-    command that makes it, where one of ours does."""
-
-    name: str
-    source: str
-    licence: str
-    sha256: str | None = None
-    made_by: str = ""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """method: a name in the methods' registry, or None for a network that only losses and metrics use.
-    files: any of the alternatives in `files` gives the whole model. paper: numbers as published (Table 1 unless said).
-    options: passed to the method; the layer that a file names goes before one that is named here. seed: built from a
-    seed, not from files."""
-
-    name: str
-    domain: str
-    method: str | None
-    description: str
-    files: tuple[WeightFile, ...] = ()
-    paper: dict[str, float] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-
-
-_NO_LICENCE = "none stated by the authors"
-_SDIC_FACE = WeightFile("sdic_ffhq.pt", DRIVE.format("1-IcTTzXTNq_W8pNEC5tzN-srH0uzpKEW"), _NO_LICENCE)
-_SDIC_CAR = WeightFile("sdic_cars.pt", DRIVE.format("1_Dfu06wuRqgFLXnc98HJv8QuBiLjrQgG"), _NO_LICENCE)
-_E4E_FACE = WeightFile(
-    "e4e_ffhq_encode.pt", "https://github.com/omertov/encoder4editing (model list in its README)", "MIT"
-)
-
-
-def _portraits(*names: str) -> tuple[WeightFile, ...]:
-    made = "sdic pretrain all"
-    return tuple(WeightFile(f"portraits/{n}.safetensors", "this repository", "MIT", made_by=made) for n in names)
-
-
-MODELS: dict[str, ModelCard] = {
-    card.name: card
-    for card in (
-        ModelCard(
-            "sdic-ffhq",
-            "face",
-            "sdic",
-            "SDIC as released by its authors, faces, 1024 px",
-            (_SDIC_FACE,),
-            {
-                "id": 0.871,
-                "ssim": 0.815,
-                "psnr": 27.672,
-                "lpips": 0.057,
-                "l2": 0.007,
-                "seconds": 0.321,
-                "edit_id": 0.726,
-            },
-        ),
-        ModelCard("sdic-cars", "car", "sdic", "SDIC as released by its authors, cars, 512 px", (_SDIC_CAR,)),
-        ModelCard(
-            "e4e-ffhq",
-            "face",
-            "e4e",
-            "e4e, faces, 1024 px",
-            (_E4E_FACE,),
-            {
-                "id": 0.495,
-                "ssim": 0.537,
-                "psnr": 19.390,
-                "lpips": 0.206,
-                "l2": 0.050,
-                "seconds": 0.033,
-                "edit_id": 0.452,
-            },
-        ),
-        ModelCard(
-            "stylegan2-ffhq",
-            "face",
-            None,
-            "StyleGAN2 config-f generator, faces, 1024 px (for training e4e or SDIC)",
-            (
-                WeightFile(
-                    "stylegan2-ffhq-config-f.pt",
-                    DRIVE.format("1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT"),
-                    "Nvidia Source Code License-NC",
-                ),
-            ),
-        ),
-        ModelCard(
-            "arcface",
-            "face",
-            None,
-            "ArcFace IR-SE50, the identity loss for faces",
-            (WeightFile("model_ir_se50.pth", DRIVE.format("1KW7bjndL3QG3sxBbZxreGHigcCCpsDgn"), "MIT"),),
-        ),
-        ModelCard(
-            "curricularface",
-            "face",
-            None,
-            "CurricularFace IR-101, the identity metric of the tables",
-            (
-                WeightFile(
-                    "CurricularFace_Backbone.pth",
-                    "https://github.com/HuangYG123/CurricularFace (model list in its README)",
-                    "MIT",
-                ),
-            ),
-        ),
-        ModelCard(
-            "moco",
-            "car",
-            None,
-            "MoCo v2 ResNet-50, the identity loss for other domains",
-            (
-                WeightFile(
-                    "moco_v2_800ep_pretrain.pt", DRIVE.format("18rLcNGdteX5LwT7sv_F7HWr12HpVEzVe"), "CC BY-NC 4.0"
-                ),
-            ),
-        ),
-        ModelCard(
-            "tiny",
-            "tiny",
-            "sdic",
-            "untrained 64 px stack built from a seed: shows that everything runs, not how well",
-            seed=0,
-        ),
-        ModelCard("tiny-e4e", "tiny", "e4e", "the e4e part of the untrained 64 px stack", seed=0),
-        ModelCard(
-            "portraits",
-            "portraits",
-            "sdic",
-            "SDIC on the rendered portraits of this project, trained here",
-            _portraits("generator", "encoder", "sdic"),
-            options={"layer": 5},  # 32x32, as at 128 px
-        ),
-        ModelCard(
-            "portraits-e4e",
-            "portraits",
-            "e4e",
-            "the e4e that SDIC on portraits starts from",
-            _portraits("generator", "encoder"),
-        ),
-        ModelCard(
-            "portraits-attributes",
-            "portraits",
-            None,
-            "yaw, smile and age of a portrait, and the perceptual distance of the domain",
-            _portraits("attributes"),
-        ),
-        ModelCard(
-            "portraits-identity",
-            "portraits",
-            None,
-            "the identity network of portraits: loss and metric",
-            _portraits("identity"),
-        ),
-    )
-}
-"""Every model by name."""
 
 
 def card(name: str) -> ModelCard:

@@ -12,19 +12,21 @@ from sdic.config import load_config
 from sdic.errors import CheckpointError, ConfigError
 from sdic.evaluation.metrics import Networks, label, measure
 from sdic.feature_networks import identity_network, perceptual_distance
-from sdic.training.config import TrainConfig
-from sdic.training.features import build_features, build_loss
+from sdic.training.task import find_task
+from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks
+
+CPU = torch.device("cpu")
 
 
-def config(*words: Any) -> TrainConfig:
-    return load_config(TrainConfig, None, [*map(str, words)])
+def config(*words: Any) -> InverterConfig:
+    return load_config(find_task("sdic").config, None, [*map(str, words)])
 
 
 def test_a_file_with_an_attribute_network_is_a_perceptual_loss(portraits: Path, photos: torch.Tensor) -> None:
     file = portraits / "attributes.safetensors"
     words = ("loss.l2=0", "loss.edit=0", "loss.id=0", "loss.id_network=none", f"loss.lpips_weights={file}")
     wanted = config(*words)
-    features = build_features(wanted)
+    features = build_networks(wanted, CPU)
     loss = build_loss(wanted, features)
     output = (photos + 0.1 * torch.randn_like(photos)).requires_grad_()
     nothing = torch.zeros(1)
@@ -42,7 +44,9 @@ def test_a_file_with_an_attribute_network_is_a_perceptual_loss(portraits: Path, 
 
 
 def test_names_of_models_mean_their_files(portraits: Path, photos: torch.Tensor) -> None:
-    by_name = build_features(config("loss.lpips_weights=portraits-attributes", "loss.id_network=portraits-identity"))
+    by_name = build_networks(
+        config("loss.lpips_weights=portraits-attributes", "loss.id_network=portraits-identity"), CPU
+    )
     by_file = (portraits / f"{name}.safetensors" for name in ("attributes", "identity"))
     distance, embedder = perceptual_distance(str(next(by_file))), identity_network(str(next(by_file)))
     other = photos.flip(3)
@@ -59,7 +63,7 @@ def test_what_is_not_there_names_the_setting_and_the_way_out(portraits: Path) ->
         "loss.id_network=portraits-e4e": ("embeds pictures", "encoder, generator"),
     }.items():
         with pytest.raises(CheckpointError) as error:
-            build_features(config("loss.lpips_weights=random", word))
+            build_networks(config("loss.lpips_weights=random", word), CPU)
         for part in parts:
             assert part in str(error.value)
     with pytest.raises(ConfigError, match=r"loss\.lpips_weights"):

@@ -10,21 +10,24 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sdic"
-LEAVES = {"errors", "utils", "types", "config"}
+LEAVES = {"errors", "utils", "types", "changes", "config", "settings"}
 ALLOWED = {
     "errors": set(),
     "utils": {"errors", "types"},
     "types": {"errors", "utils"},
     "config": {"errors", "utils"},
+    "changes": {"errors"},
+    "settings": {"errors"},
     "ops": set(),
     "networks": {"ops", *LEAVES},
+    "fast": {"ops", "networks", *LEAVES},
     "losses": LEAVES,
     "data": LEAVES,
     "checkpoints": {"networks", *LEAVES},
     "tiny": {"networks", "checkpoints", *LEAVES},
     "zoo": {"networks", "checkpoints", *LEAVES},
     "methods": {"networks", "checkpoints", "zoo", *LEAVES},
-    "loading": {"methods", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
+    "loading": {"methods", "fast", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
     "feature_networks": {"loading", "losses", "networks", "zoo", *LEAVES},
     "editing": {"networks", "checkpoints", *LEAVES},
     "evaluation": {
@@ -34,7 +37,7 @@ ALLOWED = {
 }
 """What a part may import. Parts that are not named here (the trainer, the runner, the commands) may import anything
 below them; nothing below may import those."""
-TOP = {"training", "pretraining", "runner", "commands", "cli", "pictures"}
+TOP = {"training", "portraits", "runner", "commands", "cli", "pictures"}
 
 
 def part_of(module: str) -> str:
@@ -80,7 +83,7 @@ def test_imports_point_down(path: Path) -> None:
 
 def test_a_forbidden_import_would_be_seen(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
-    file.write_text("def f():\n    from sdic.training.trainer import Trainer\n")
+    file.write_text("def f():\n    from sdic.training.loop import Trainer\n")
     assert imports(file) == {"training"}
 
 
@@ -100,3 +103,14 @@ def test_nothing_of_a_machine_is_committed() -> None:
                 text = path.read_text()
                 assert "/home/" not in text, path
                 assert "/root/" not in text, path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_knows_how_networks_are_made_fast(path: Path) -> None:
+    """What others use of `sdic.fast` is what its first page offers, never a file inside it."""
+    if path.parent.name == "fast":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not [name for name in names if name.startswith("sdic.fast.")], path

@@ -12,15 +12,15 @@ import sdic
 from sdic import zoo
 from sdic.checkpoints import Bundle, copy_native, read_bundle, write_native
 from sdic.cli import main
+from sdic.config import load_config
 from sdic.errors import CheckpointError, SdicError
 from sdic.loading import geometry_of, read_frozen
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.pictures import domain_of
 from sdic.tiny import tiny_bundle
-from sdic.training.config import ModelConfig
-from sdic.training.stack import build_stack
-from sdic.training.state import write_weights
+from sdic.training.distributed import World
+from sdic.training.task import find_task
 from sdic.types import Geometry
 
 WHOLE = "whole.safetensors"
@@ -52,7 +52,6 @@ def test_the_file_says_which_layer(portraits: Path) -> None:
     header = read_bundle(portraits / "sdic.safetensors").source
     compensator = {role: bundle.networks[role] for role in ("dipn", "dicn")}
     write_native(portraits / "sdic.safetensors", compensator, {**header, "layer": "1"})
-    assert zoo.card("portraits").options == {"layer": 5}
     assert sdic.load("portraits", "cpu", optimize=False).layer == 1
     assert sdic.load(portraits / "sdic.safetensors", "cpu", optimize=False).layer == 1
     with pytest.raises(SdicError, match="channels"):  # what is asked for goes first
@@ -62,7 +61,7 @@ def test_the_file_says_which_layer(portraits: Path) -> None:
 @pytest.mark.parametrize("role", ["generator", "encoder"])
 def test_files_of_different_trainings_are_refused(portraits: Path, role: str) -> None:
     write_native(portraits / f"{role}.safetensors", {role: tiny_bundle(8).networks[role]}, {"domain": "portraits"})
-    with pytest.raises(CheckpointError, match=rf"'portraits'.*beside the {role}.*train SDIC again"):
+    with pytest.raises(CheckpointError, match=rf"'portraits'.*beside the {role}.*train again"):
         sdic.load("portraits", "cpu")
     with pytest.raises(CheckpointError, match=rf"sdic\.safetensors.*beside the {role}"):
         sdic.load(portraits / "sdic.safetensors", "cpu")
@@ -119,11 +118,14 @@ def test_a_training_writes_its_picture_sizes(tmp_path: Path) -> None:
     """DIPN and DICN say the sizes of the stack that they were trained in; so does a converted file of an older kind."""
     bundle = tiny_bundle(0)
     write_native(tmp_path / WHOLE, {role: bundle.networks[role] for role in ("generator", "encoder")}, {})
+    entry = find_task("sdic")
+    words = [f"model.frozen={tmp_path / WHOLE}", "model.layer=3", "loss.lpips=0", "loss.id=0"]
+    words += ["loss.id_network=none", "validation.every=0"]
     with pytest.warns(UserWarning, match="picture sizes"):
-        stack = build_stack(ModelConfig(frozen=str(tmp_path / WHOLE), layer=3), 0)
+        task = entry.build(load_config(entry.config, None, words), World(0, 1, torch.device("cpu")))
     with pytest.warns(UserWarning, match="picture sizes"):
         main(["convert", str(tmp_path / WHOLE), "--out", str(tmp_path / "new.safetensors")])
-    write_weights(tmp_path / "trained.safetensors", stack.compensator, stack, "test", 1)
+    write_native(tmp_path / "trained.safetensors", task.exported(), task.header())
     for name in ("trained.safetensors", "new.safetensors"):
         assert Geometry.from_text(read_bundle(tmp_path / name).source["geometry"]) == Geometry(64, (64, 64))
 
@@ -140,7 +142,7 @@ def test_missing_files_of_ours_say_what_makes_them(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("sdic.zoo.REPOSITORY", tmp_path)
     with pytest.raises(CheckpointError) as error:
         sdic.load("portraits", "cpu")
-    for part in ("portraits/generator.safetensors", str(tmp_path), "sdic pretrain all", "SDIC_PRETRAINED", "MIT"):
+    for part in ("portraits/generator.safetensors", str(tmp_path), "sdic build portraits", "SDIC_PRETRAINED", "MIT"):
         assert part in str(error.value)
     assert "sdic convert" not in str(error.value)
 

@@ -9,7 +9,6 @@ import pytest
 from sdic import cli
 from sdic.checkpoints import Bundle
 from sdic.cli import main
-from sdic.commands import pretrain
 from sdic.evaluation.run import Result
 
 VALUES = {
@@ -33,16 +32,16 @@ VALUES = {
     "variant": "64",
 }
 """Of every option that takes one, not its default; paths and names that need not exist are made up."""
-PLACES = {"inputs": "other.png", "photos": "folder", "settings": "run.seed=5", "stage": ""}
+PLACES = {"inputs": "other.png", "photos": "folder", "settings": "run.seed=5", "task": "", "domain": ""}
 """Arguments without dashes."""
 BASES = {
     "invert": [["photo.png", "--out", "o", "--model", "tiny"]],
     "edit": [["photo.png", "--out", "o", "--model", "tiny", "--edit", "pc0=1"]],
     "models": [[]],
     "convert": [["source.safetensors", "--out", "new.safetensors"], ["source.safetensors", "--out", "old.safetensors"]],
-    "train": [[]],
+    "train": [["sdic"], ["directions"]],
     "evaluate": [[], ["photos"], ["--edit-limit", "0"], ["--generator", "4"]],
-    "pretrain": [[stage] for stage in pretrain.STAGES],
+    "build": [["portraits"]],
 }
 """Every way to use a command, without the option that is tried."""
 NOTHING_TO_DO = {
@@ -62,11 +61,8 @@ def calls(tmp_path, monkeypatch):
         return lambda *words, **more: (made.append(f"{name} {words} {more}"), value)[1]
 
     monkeypatch.setattr("sdic.runner.run.run", record("run", 0))
-    monkeypatch.setattr("sdic.training.trainer.train", record("train", 0))
-    monkeypatch.setattr("sdic.pretraining.stages.build_stage", record("stage", "stage"))
-    monkeypatch.setattr("sdic.pretraining.loop.train", record("loop", True))
-    monkeypatch.setattr("sdic.pretraining.build.build", record("build", True))
-    monkeypatch.setattr("sdic.pretraining.directions.find_directions", record("directions", {}))
+    monkeypatch.setattr("sdic.training.loop.train", record("train", 0))
+    monkeypatch.setattr("sdic.portraits.build.build", record("build", True))
     monkeypatch.setattr("sdic.evaluation.run.evaluate", record("evaluate", Result({}, "", [], [], [])))
     monkeypatch.setattr("sdic.checkpoints.read_bundle", record("read", Bundle({}, {"sha256": "0" * 64})))
     monkeypatch.setattr("sdic.checkpoints.write_native", record("write", None))
@@ -124,12 +120,12 @@ def test_every_option_is_heeded_or_refused(command, dest, way, calls, capsys, tm
 @pytest.mark.parametrize(
     "words",
     [
-        *(["pretrain", stage, "--device", "nonsense"] for stage in pretrain.STAGES),
-        *(["pretrain", stage, "run.device=nonsense"] for stage in pretrain.STAGES[:-2]),
+        ["build", "portraits", "--device", "nonsense"],
         ["evaluate", "--device", "nonsense"],
         ["invert", "x.png", "--out", "o", "--model", "tiny", "--device", "nonsense"],
         ["edit", "x.png", "--out", "o", "--model", "tiny", "--edit", "pc0=1", "--device", "cuda:99"],
-        ["train", "run.device=nonsense", "run.dir=o"],
+        ["train", "sdic", "device=nonsense", "run.dir=o"],
+        ["train", "directions", "device=nonsense"],
     ],
 )
 def test_a_device_that_is_none_is_refused(words, tmp_path, monkeypatch, capsys):
@@ -141,13 +137,7 @@ def test_a_device_that_is_none_is_refused(words, tmp_path, monkeypatch, capsys):
     assert len(error.splitlines()) == 1
 
 
-def test_options_of_one_stage_reach_it_and_those_of_all_are_refused(calls, capsys):
-    assert main(["pretrain", "encoder", "--device", "cpu", "--minutes", "0.5", "run.device=auto", "run.steps=3"]) == 0
-    assert "['run.device=auto', 'run.steps=3', 'run.minutes=0.5', 'run.device=cpu']" in calls[0]  # options go last
-    for option in ("--variant", "--out", "--runs", "--editings", "--stages"):
-        assert main(["pretrain", "encoder", option, "64"]) == 2
-        assert f"{option} is not for `sdic pretrain encoder`" in capsys.readouterr().err
-    assert main(["pretrain", "all", "--config", "settings.yaml"]) == 2
-    assert main(["pretrain", "directions", "--minutes", "1"]) == 2
+def test_minutes_of_a_build_are_none_or_some(calls, capsys):
     for minutes in ("-1", "nan"):
-        assert main(["pretrain", "all", "--minutes", minutes]) == 2
+        assert main(["build", "portraits", "--minutes", minutes]) == 2
+        assert "--minutes" in capsys.readouterr().err

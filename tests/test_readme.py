@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import sdic
-from sdic.cli import build_parser
+from sdic.cli import _parse, build_parser
 from sdic.config import load_config
 
 ROOT = Path(__file__).parent.parent
@@ -45,18 +45,19 @@ def commands() -> list[str]:
 def test_commands_parse(command: str) -> None:
     words = shlex.split(command)
     if words[0] == "torchrun":
-        words = ["sdic", Path(words[words.index("--nproc_per_node") + 2]).stem, *words[words.index("--config") :]]
+        words = ["sdic", *words[words.index("--nproc_per_node") + 2 :]]
+        words[1] = Path(words[1]).stem
     if words[0] == "bash":
         assert (ROOT / words[1]).is_file()
         return
     assert words[0] == "sdic"
-    parser, _ = build_parser(words[1])
-    args = parser.parse_args(words[1:])
+    _, children = build_parser(words[1])
+    args = _parse(children[words[1]], words[2:])
     if words[1] == "train":
-        from sdic.training.config import TrainConfig
+        from sdic.training.task import find_task
 
         settings = [word for word in words if "=" in word and not word.startswith("-")]
-        assert load_config(TrainConfig, ROOT / args.config, settings)
+        assert load_config(find_task(args.task).config, ROOT / args.config, settings)
 
 
 def test_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,21 +49,26 @@ def test_all_of_it_is_small() -> None:
 
 def test_compensating_beats_e4e(inversion: sdic.Inversion) -> None:
     """The paper's margins on faces: +8 dB, L2 a seventh. Measured on these sixteen: +9.8 dB, x 0.096."""
-    photo, first = inversion.photo, inversion.initial_image
+    photo, first = inversion.photo, inversion.extras["initial_image"]
     assert photo is not None
-    assert first is not None
     before, after = ((picture.clamp(-1, 1) - photo).square().mean((1, 2, 3)) for picture in (first, inversion.image))
     assert 10 * torch.log10(before / after).mean() > 8
     assert after.mean() < before.mean() / 7
 
 
-@pytest.mark.parametrize(("name", "asked", "within"), [("age", 20.0, 5.0), ("yaw", 15.0, 4.0), ("smile", 0.5, 0.2)])
+@pytest.mark.parametrize(
+    ("name", "asked", "within", "most"),
+    [("age", 20.0, 5.0, 84.0), ("yaw", 15.0, 4.0, 48.0), ("smile", 0.5, 0.2, 1.0)],
+)
 def test_strengths_are_in_the_attributes_units(
-    model: sdic.PictureInverter, inversion: sdic.Inversion, name: str, asked: float, within: float
+    model: sdic.PictureInverter, inversion: sdic.Inversion, name: str, asked: float, within: float, most: float
 ) -> None:
+    """Over the examples that stay among what portraits have: up to `most`."""
     before = attributes_of(inversion.image)
     after = attributes_of(model.inverter.edit(inversion, model.direction(name), asked))
-    assert abs(float((after[name] - before[name]).mean()) - asked) < within
+    possible = before[name] + asked <= most
+    assert int(possible.sum()) >= 8
+    assert abs(float((after[name] - before[name])[possible].mean()) - asked) < within
 
 
 def test_readme_says_what_dipn_adds() -> None:

@@ -1,8 +1,9 @@
 """Our own weight files: safetensors, every tensor named `role.parameter`, and a header of JSON texts.
 
 Header: format "sdic.networks", `networks` {role: config}, `kinds` {role: kind of network}, and where the weights came
-from (`file`, `sha256`, `layout`, and whatever the writer adds, such as the training run). `geometry` in it says the
-picture sizes, `domain` which directions are meant, `layer` where DICN compensates.
+from (`file`, `sha256`, `layout`, and whatever the writer adds, such as the training run). `method` in it says what the
+networks invert by, `options` with which of the method's options they were trained, `geometry` the picture sizes,
+`domain` which directions are meant, ROLE_sha256 beside which frozen networks they were trained.
 """
 
 from __future__ import annotations

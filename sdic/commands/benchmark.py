@@ -50,33 +50,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def full_size_inverter(seed: int = 0) -> Any:
-    """SDIC at 1024 px with random weights whose statistics keep every stage finite; not optimised."""
+    """The first method that trains, at 1024 px, with random weights whose statistics keep every stage finite; not
+    optimised."""
     import torch
     from torch import nn
 
     from sdic import zoo
     from sdic.checkpoints import Bundle
-    from sdic.methods import build_inverter
-    from sdic.networks.dicn import DICN, DICNConfig
-    from sdic.networks.dipn import DIPN, DIPNConfig
+    from sdic.methods import METHODS, build_inverter
     from sdic.networks.e4e import E4E, E4EConfig
     from sdic.networks.stylegan2 import Generator, GeneratorConfig
 
     torch.manual_seed(seed)
-    networks: dict[str, nn.Module] = {
-        "generator": Generator(GeneratorConfig(1024)),
-        "encoder": E4E(E4EConfig()),
-        "dipn": DIPN(DIPNConfig()),
-        "dicn": DICN(DICNConfig()),
-    }
+    kind = next(kind for kind in METHODS.values() if kind.trains)
+    generator, geometry = Generator(GeneratorConfig(1024)), zoo.DOMAINS["face"]
+    networks: dict[str, nn.Module] = {"generator": generator, "encoder": E4E(E4EConfig())}
+    networks |= kind.trainable(kind.Settings(**kind.released), generator, geometry)
     for module in [part for network in networks.values() for part in network.modules()]:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             nn.init.normal_(module.weight, 0.75, 0.1)
             nn.init.normal_(module.running_mean, 0.0, 0.05)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.6, 1.4)  # type: ignore[arg-type]
-    for conv in networks["generator"].synthesis.convs:  # type: ignore[union-attr]
+    for conv in generator.synthesis.convs:
         nn.init.constant_(conv.noise_strength, 0.05)
-    return build_inverter("sdic", Bundle(networks), zoo.DOMAINS["face"])
+    return build_inverter(kind.method, Bundle(networks), geometry)
 
 
 def measure_cpu(repeats: int) -> dict[str, Any]:
@@ -84,7 +81,7 @@ def measure_cpu(repeats: int) -> dict[str, Any]:
     import torch
     import torch.nn.functional as F
 
-    from sdic.networks.optimize import optimize_for_inference
+    from sdic.fast import optimize_for_inference
     from sdic.ops import use_reference
     from sdic.types import Direction
 
@@ -171,8 +168,8 @@ import sys
 from sdic.commands.benchmark import full_size_inverter
 from sdic.checkpoints import write_native
 model = full_size_inverter()
-write_native(sys.argv[1], {"generator": model.generator, "encoder": model.encoder,
-                           "dipn": model.compensator.dipn, "dicn": model.compensator.dicn})
+source = {"geometry": model.geometry.to_text(), **model.header()}
+write_native(sys.argv[1], {role: getattr(model, role) for role in model.networks}, source)
 """
 
 
@@ -180,7 +177,7 @@ def measure_cuda(args: argparse.Namespace) -> dict[str, Any]:
     """Images per second of inversion on a GPU, fp32 and bf16."""
     import torch
 
-    from sdic.networks.optimize import optimize_for_inference
+    from sdic.fast import optimize_for_inference
     from sdic.ops import use_reference
     from sdic.utils.tensors import resolve_device
 
@@ -227,28 +224,14 @@ def convolution_rate(repeats: int) -> float:
 
 
 def inversion_gflop(inverter: Any, photo: Any) -> float:
-    """GFLOP of one inversion as the equations are written: e4e, two whole generator passes, DIPN, DICN.
-
-    Convolutions and matrix products only; the [1,3,3,1] filters and pointwise work are not counted.
-    """
+    """GFLOP of one inversion by the reference operations: convolutions and matrix products."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from sdic.methods.sdic import first_reconstruction
+    from sdic.ops import use_reference
 
-    latent = inverter.encoder(photo)
-    feature, initial = first_reconstruction(inverter.generator.synthesis, latent, inverter.layer, inverter.geometry)
-    with FlopCounterMode(display=False) as counter:
-        inverter.encoder(photo)
-        inverter.compensator(photo, initial, latent, feature)
-    config = inverter.generator.config
-    synthesis = 0
-    for layer in range(config.layers):
-        inputs, outputs = config.layer_channels(max(0, layer - 1)), config.layer_channels(layer)
-        pixels = config.layer_resolution(max(0, layer - 1)) ** 2 if layer % 2 else config.layer_resolution(layer) ** 2
-        synthesis += 2 * 9 * inputs * outputs * pixels  # a transposed convolution does its work at its input's size
-        if layer % 2 == 0:
-            synthesis += 2 * 3 * outputs * pixels
-    return (counter.get_total_flops() + 2 * synthesis) / 1e9
+    with use_reference(), FlopCounterMode(display=False) as counter:
+        inverter.invert(photo)
+    return counter.get_total_flops() / 1e9
 
 
 def best_of(run: Callable[[], Any], repeats: int) -> tuple[Any, float]:

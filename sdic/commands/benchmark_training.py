@@ -1,7 +1,7 @@
 """Timing of a full-size training step: the trainer's against the straightforward loop, and each measure's share.
 
 Both sides compute the same loss on the same batch (random weights, the networks of the paper: LPIPS and ArcFace with
-random weights too, which costs what trained ones cost) and the gradients of DIPN and DICN.
+random weights too, which costs what trained ones cost) and the gradients of what is trained.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.commands.benchmark import full_size_inverter
-from sdic.data.dataset import Batch
+from sdic.fast import accelerate
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.losses.perceptual import random_lpips
 from sdic.networks.identity import FaceEmbedder
-from sdic.training.stack import Stack
-from sdic.training.step import first_pass, reference_step, training_step
+from sdic.networks.stylegan2 import shrink
+from sdic.ops import use_reference
+from sdic.types import GeneratorState
 from sdic.utils.tensors import resolve_device
 
 TOLERANCE = 1e-3  # of the loss; both sides add up in another order
@@ -30,23 +31,25 @@ AUTHORS_SECONDS = 0.443  # a step at batch 2 in the authors' own log
 def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[str, Any]:
     """Seconds a step of the reference and of the trainer: fast operations, then with the cache, then in bf16."""
     device = resolve_device(device_name, one_size=True)
-    model = full_size_inverter()
-    compensator = model.compensator.requires_grad_(True).eval().to(device)
-    stack = Stack(model.generator, model.encoder, compensator, model.geometry, model.layer, {}, {}).to(device)
-    loss = JointLoss(LossWeights(), random_lpips(), FaceEmbedder("arcface").eval().requires_grad_(False)).to(device)
+    model: Any = full_size_inverter().to(device)
+    accelerate(model.generator)
+    parameters = [p for role in model.trains for p in getattr(model, role).requires_grad_(True).parameters()]
+    joint = JointLoss(LossWeights(), random_lpips(), FaceEmbedder("arcface").eval().requires_grad_(False)).to(device)
     torch.manual_seed(1)
     photo = torch.tanh(F.interpolate(torch.randn(batch_size, 3, 16, 16), size=(256, 256), mode="bicubic")).to(device)
-    batch = Batch(photo, [f"{index}" for index in range(batch_size)])
-    stored = first_pass(stack, photo)
+    stored = model.frozen_pass(photo)
 
     def cached(precision: str) -> dict[str, Tensor]:
         # What the cache has on disk is the code and the first reconstruction; the feature is computed again.
-        first = first_pass(stack, photo, latent=stored.latent, initial=stored.initial)
-        return training_step(stack, compensator, loss, batch, precision=precision, first=first)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            frozen = model.frozen_pass(photo, {name: stored[name] for name in model.stored})
+            inversion = model._invert(photo, frozen)
+            output = model.geometry.at_input_size(inversion.image)
+        return joint.of(photo, output.float(), inversion.to(photo))
 
     sides: dict[str, Callable[[], dict[str, Tensor]]] = {
-        "reference": lambda: reference_step(stack, compensator, loss, batch),
-        "fast": lambda: training_step(stack, compensator, loss, batch),
+        "reference": lambda: reference_step(model, joint, photo),
+        "fast": lambda: training_step(model, joint, photo),
         "fast_cache": lambda: cached("fp32"),
     }
     if device.type == "cuda":
@@ -56,9 +59,7 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     for name, run in sides.items():
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        terms, seconds = _best(
-            run, list(compensator.parameters()), stack.generator, 1 if name == "reference" else repeats
-        )
+        terms, seconds = _best(run, parameters, model.generator, 1 if name == "reference" else repeats)
         numbers[f"{name}_seconds_per_step"] = seconds
         numbers[f"{name}_images_per_second"] = batch_size / seconds
         expected = expected or terms
@@ -83,6 +84,34 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     if device.type == "cuda":
         print(f"the authors' log: {AUTHORS_SECONDS} s a step at batch 2 on their GPU")
     return numbers
+
+
+def training_step(inverter: Any, joint: JointLoss, photo: Tensor) -> dict[str, Tensor]:
+    """The loss terms of photos [B, 3, H, W] by SDIC's own forward pass, as `training.tasks.inverter` computes them."""
+    inversion = inverter._invert(photo)
+    return joint.of(photo, inverter.geometry.at_input_size(inversion.image), inversion)
+
+
+def reference_step(inverter: Any, joint: JointLoss, photo: Tensor) -> dict[str, Tensor]:
+    """The same by the straightforward loop, to compare with: reference operations, no cache, no shortcut, and a
+    generator whose weights gather gradients that nobody reads, as in the authors' code."""
+    synthesis, geometry = inverter.generator.synthesis, inverter.geometry
+    layer, noise = inverter.layer, inverter.noise
+    inverter.generator.requires_grad_(True)
+    try:
+        with use_reference():
+            with torch.no_grad():
+                latent = inverter.encoder(photo)
+                state = synthesis.until(layer, latent, noise=noise)
+                picture = geometry.visible(synthesis(latent, state, noise)).clamp(-1, 1)
+            enhanced = inverter.compensator(photo, shrink(picture, geometry.input_size), latent, state.feature)
+            below = synthesis.until(layer, enhanced.latent, noise=noise)
+            image = synthesis(enhanced.latent, GeneratorState(layer, enhanced.feature, below.rgb), noise)
+            output = geometry.at_input_size(image)
+            return joint(photo, output, latent, enhanced.latent, state.feature, enhanced.feature)
+    finally:
+        # The graph has recorded by now that the weights want a gradient; only the flag is taken back.
+        inverter.generator.requires_grad_(False)
 
 
 def _best(

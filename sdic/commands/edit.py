@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rule",
-        choices=("paper", "released"),
-        help="how the feature follows the edit: equation 6 (paper, default),\nor as the authors' code does (released)",
+        metavar="RULE",
+        help="of methods with a rule: how the feature follows the edit, by equation 6 (paper, default),\n"
+        "or as the authors' code does (released)",
     )
 
 

@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
         "for `examples` it is portraits if left out",
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file with the same settings; options go before it")
+    parser.add_argument(
+        "--option", action="append", dest="option", metavar="KEY=VALUE", help="an option of the model's method, layer=7"
+    )
     parser.add_argument("--device", metavar="D", help="auto (default), cpu, cuda, cuda:1 or mps")
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="of the networks' arithmetic (fp32)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="photos at a time (4, or 1 on a CPU)")
@@ -50,12 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
 def run(args: argparse.Namespace, command: str) -> int:
     """Defaults, then the config file, then key=value words, then options; then the run itself."""
     from sdic.config import load_config
+    from sdic.errors import ConfigError
     from sdic.runner.run import run as run_settings
     from sdic.runner.settings import RunSettings
 
     overrides = [word for word in args.inputs if OVERRIDE.match(word) and not os.path.lexists(word)]
     settings = load_config(RunSettings, args.config, overrides)
     given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name, None) is not None}
+    for word in args.option or []:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"--option {word!r}: write KEY=VALUE, such as layer=7")
+        given["options"] = {**given.get("options", settings.options), name: value}
     inputs = [word for word in args.inputs if word not in overrides]
     if inputs:
         given["inputs"] = inputs

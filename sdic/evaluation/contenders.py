@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from sdic.evaluation.domains import Domain
 from sdic.loading import load
 from sdic.methods import METHODS, Inverter
 
-VARIANTS: dict[str, tuple[str, str]] = {"edit_compensate": ("paradigm", "edit-compensate")}
-"""Other ways to edit what a method inverted: name -> (the option that a method must have, its value)."""
 LABEL = re.compile(r"[\w.+-]+")
 
 
@@ -34,19 +31,13 @@ class Contender:
             "method": self.inverter.method,
             "weights": self.weights,
             "generator": self.inverter.fingerprint,
-            "layer": str(getattr(self.inverter, "layer", "")),
+            **{name: str(value) for name, value in vars(self.inverter.options).items()},
             "precision": self.inverter.precision,
         }
 
     def variants(self) -> dict[str, Inverter]:
-        """name -> the same networks with another value of an option that only edits depend on."""
-        found = {}
-        for name, (option, value) in VARIANTS.items():
-            if getattr(self.inverter, option, value) != value:
-                twin = copy.copy(self.inverter)  # shares the networks
-                setattr(twin, option, value)
-                found[name] = twin
-        return found
+        """name -> the same networks with other options: the method's other ways to edit."""
+        return self.inverter.variants()
 
 
 def resolve(words: Sequence[str], known: Domain) -> dict[str, str]:

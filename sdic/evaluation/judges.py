@@ -39,7 +39,9 @@ def load_judges(known: Domain, device: torch.device, attributes: str = "", ident
     perceptual = perceptual_distance(attributes or known.attributes)
     network: Any = perceptual.network
     if not hasattr(network, "pooled"):
-        raise ConfigError(f"{attributes}: a distance alone; attributes are measured by a file of `sdic pretrain`")
+        raise ConfigError(
+            f"{attributes}: a distance alone; attributes are measured by a file of `sdic train attributes`"
+        )
     embedder = identity_network(identity or known.identity)
     names = tuple(network.config.names)
     missing = [name for name in known.changes if name not in names]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sdic.data.dataset import PictureDataset
 from sdic.data.portraits import DETAIL_SWITCHES, PortraitParams, field_spec, render, split_params, split_seeds
+from sdic.data.portraits.law import LAW
 from sdic.data.sources import Request, open_source
 from sdic.errors import SdicError
 from sdic.evaluation.domains import Changes
@@ -66,7 +67,7 @@ class Portraits:
         self.keys = [str(seed) for seed in split_seeds(split, count)]
         self.params = split_params(split, count)
         self.size, self.changes, self.device = size, changes, device
-        self.identity = {"portraits": split, "size": size}
+        self.identity = {"portraits": split, "size": size, "law": LAW}
         self.problems: list[str] = []
 
     def __len__(self) -> int:

@@ -14,13 +14,20 @@ EditForm = Literal["paper", "released"]
 
 
 def edit_loss(
-    latent: Tensor, enhanced_latent: Tensor, feature: Tensor, enhanced_feature: Tensor, form: EditForm
+    latent: Tensor,
+    enhanced_latent: Tensor,
+    feature: Tensor | None,
+    enhanced_feature: Tensor | None,
+    form: EditForm,
 ) -> Tensor:
-    """Codes w, w' [B, L, D] and features F, F' [B, C, h, w] -> a scalar.
+    """Codes w, w' [B, L, D] and features F, F' [B, C, h, w] (None: without their part) -> a scalar.
 
     "paper": L1(w, w') + L1(F, F'), eq. 8, each a mean over entries (a sum over the two million entries of F would
     drown every other term). "released": 0.8 MSE(F, F') + 0.2 MSE(w, w').
     """
-    if form == "paper":
-        return F.l1_loss(enhanced_latent, latent) + F.l1_loss(enhanced_feature, feature)
-    return 0.8 * F.mse_loss(enhanced_feature, feature) + 0.2 * F.mse_loss(enhanced_latent, latent)
+    distance = F.l1_loss if form == "paper" else F.mse_loss
+    code_weight, feature_weight = (1.0, 1.0) if form == "paper" else (0.2, 0.8)
+    code = code_weight * distance(enhanced_latent, latent)
+    if feature is None or enhanced_feature is None:
+        return code
+    return code + feature_weight * distance(enhanced_feature, feature)

@@ -10,6 +10,7 @@ from sdic.losses.editing import EditForm, edit_loss
 from sdic.losses.identity import Embedder, identity_loss
 from sdic.losses.perceptual import PerceptualDistance
 from sdic.losses.reconstruction import L2Form, l2_loss
+from sdic.types import Inversion
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class JointLoss(nn.Module):
         output: Tensor,
         latent: Tensor,
         enhanced_latent: Tensor,
-        feature: Tensor,
-        enhanced_feature: Tensor,
+        feature: Tensor | None,
+        enhanced_feature: Tensor | None,
     ) -> dict[str, Tensor]:
         """Scalars by name: each term before its weight, and their weighted sum "loss" (eq. 9)."""
         weights, terms, total = self.weights, {}, []
@@ -71,3 +72,8 @@ class JointLoss(nn.Module):
             terms["edit"] = edit_loss(latent, enhanced_latent, feature, enhanced_feature, self.edit_form)
             total.append(weights.edit * terms["edit"])
         return {"loss": sum(total[1:], total[0]), **terms}
+
+    def of(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
+        """The same of any method's inversion; a method without a feature has the code's part of the editing loss."""
+        base, feature = inversion.extras.get("base_feature"), inversion.feature
+        return self(photo, output, inversion.base_latent, inversion.latent, base, feature)

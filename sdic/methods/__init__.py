@@ -1,17 +1,24 @@
-"""Methods: procedures that invert photos. Each is an `Inverter`; `registry.METHODS` lists them."""
+"""Methods: procedures that invert photos. Each is an `Inverter` in a file of its own that registers it."""
 
-from sdic.methods.base import Inverter, Precision, check_precision, slow_on_cpu
-from sdic.methods.e4e import E4EInverter
-from sdic.methods.registry import METHODS, build_inverter
-from sdic.methods.sdic import SDICInverter
+import importlib
+
+from sdic.methods.arithmetic import Precision, check_precision, slow_on_cpu
+from sdic.methods.base import Inverter
+from sdic.methods.registry import METHODS, build_inverter, find_method, method_for, register
+
+FILES = ("e4e", "sdic")
+"""The files of this folder that hold methods."""
+for _name in FILES:
+    importlib.import_module(f"sdic.methods.{_name}")
 
 __all__ = [
     "METHODS",
-    "E4EInverter",
     "Inverter",
     "Precision",
-    "SDICInverter",
     "build_inverter",
     "check_precision",
+    "find_method",
+    "method_for",
+    "register",
     "slow_on_cpu",
 ]

@@ -5,62 +5,31 @@ Shapes: B batch, H and W size of the method's input, R output size, L latent row
 
 from __future__ import annotations
 
-import platform
+import copy
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import wraps
-from typing import ClassVar, Literal, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from sdic.changes import Noise
+from sdic.checkpoints import kind_of
 from sdic.errors import ConfigError, SdicError, did_you_mean
-from sdic.networks.stylegan2 import Generator, Noise
+from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
+from sdic.methods.options import NoOptions, make_options
+from sdic.networks.stylegan2 import Generator, Synthesis
 from sdic.types import Direction, GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Precision = Literal["fp32", "bf16", "fp16"]
-Rule = Literal["paper", "released"]
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-LARGEST, AT_ONCE = 1024, 8
-"""So many pictures of so many pixels squared go through a GPU at a time, and smaller ones in proportion."""
-
-
-def check_precision(precision: str) -> None:
-    """ConfigError for an arithmetic that is none of the three."""
-    if precision not in ("fp32", *DTYPES):
-        known = ("fp32", *DTYPES)
-        raise ConfigError(
-            f"precision must be one of {', '.join(known)}, got {precision!r}{did_you_mean(str(precision), known)}"
-        )
-
-
-def slow_on_cpu(precision: str) -> str:
-    """What to say of an arithmetic that is slower than fp32 on this machine's CPU; "" where it is not known to be.
-
-    Measured on an AMD EPYC with AVX512-BF16, one thread, portraits and tiny at 64 px, time beside fp32: bf16 takes 1.5
-    to 1.8 for e4e, 1.3 for the generator, 1.3 to 1.5 for an edit (a whole inversion .9, thanks to DIPN's volumes); fp16
-    takes 3 for e4e, 8 for an edit and 50 for an inversion. Matrix units (AMX) may turn this round.
-    """
-    if precision == "fp32" or platform.machine().lower() not in ("x86_64", "amd64"):
-        return ""
-    units = {"bf16": "_is_amx_tile_supported", "fp16": "_is_amx_fp16_supported"}[precision]
-    if getattr(torch.cpu, units, lambda: False)():
-        return ""
-    factor = {"bf16": "up to twice as", "fp16": "many times as"}[precision]
-    return f"precision {precision} is {factor} slow as fp32 on this CPU, and less exact; use fp32"
-
-
-def images_at_once(device: torch.device, resolution: int) -> int:
-    """How many images go through the networks at a time, so that memory does not grow with the length of a sweep."""
-    return 1 if device.type == "cpu" else max(1, AT_ONCE * LARGEST**2 // resolution**2)
 
 
 def _without_gradients(function: Callable[P, T]) -> Callable[P, T]:
@@ -78,29 +47,75 @@ def _without_gradients(function: Callable[P, T]) -> Callable[P, T]:
 class Inverter(ABC, nn.Module):
     """Frozen networks and the procedure that inverts with them.
 
-    A subclass implements `_invert`; methods with a generator feature get editing from here, others may override
-    `_edited_feature`. Everything runs without gradients. On a CPU images go through one by one, which is as fast as a
-    batch there, keeps memory flat, and makes a batch of N equal N singles; on a GPU `images_at_once`.
+    A subclass implements `_invert`; editing is here, `_edit`, for it to override. `invert` and `edit` run without
+    gradients. On a CPU images go through one by one, which is as fast as a batch there, keeps memory flat, and makes a
+    batch of N equal N singles; on a GPU `images_at_once`.
+
+    `_invert` is the training's forward pass too: what the frozen networks make of a photo comes from `frozen_pass`,
+    without a graph, and the rest is differentiable towards the networks of `trains`.
     """
 
     method: ClassVar[str]
     """Name in the registry."""
-    roles: ClassVar[tuple[str, ...]]
-    """The networks it needs from weight files, by role."""
+    networks: ClassVar[dict[str, str]]
+    """The networks it computes with: role -> kind, as in `checkpoints.NETWORKS`. Each is the attribute of its role."""
+    Options: ClassVar[type] = NoOptions
+    """The method's own options, a dataclass: `sdic.load(NAME, option=value)`."""
+    edit_options: ClassVar[tuple[str, ...]] = ()
+    """Those of them that only edits depend on: `edit` takes them too, for one edit."""
+    edit_variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Other ways to edit what was inverted, which evaluations measure too: name -> options."""
+    trains: ClassVar[tuple[str, ...]] = ()
+    """The roles that `sdic train` trains; all others stay frozen. Empty: there is nothing to train."""
+    stored: ClassVar[tuple[str, ...]] = ()
+    """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
+    Settings: ClassVar[type] = NoOptions
+    """What a training says about the networks of `trains`, a dataclass. Options of the same name follow it."""
+    released: ClassVar[dict[str, Any]] = {}
+    """Settings of the networks as their authors released them."""
+    tiny: ClassVar[dict[str, Any]] = {}
+    """Settings of the untrained ones in the tiny stack (`sdic.tiny`)."""
+    generator: Generator
 
-    def __init__(self, generator: Generator, geometry: Geometry):
+    def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
+        """networks: by role, at least those of the class. geometry: the picture sizes. options: an `Options`."""
         super().__init__()
-        if generator.config.resolution != geometry.resolution:
+        for role in self.networks:
+            setattr(self, role, networks[role])
+        if self.generator.config.resolution != geometry.resolution:
             raise ConfigError(
-                f"the generator draws {generator.config.resolution} px, the domain is {geometry.resolution} px"
+                f"the generator draws {self.generator.config.resolution} px, the domain is {geometry.resolution} px"
             )
-        self.generator = generator
         self.geometry = geometry
+        self.options: Any = self.Options() if options is None else options
         self.precision: Precision = "fp32"
         self.noise: Noise = "fixed"
+        self.recompute = False  # in training: keep the generator's states between resolutions only
         self.name = self.method
         self.domain: str | None = None  # as the model's card or its files say; None where they do not
         self._fingerprint: str | None = None
+
+    @classmethod
+    def check_edit(cls, **options: Any) -> None:
+        """ConfigError for what is no option of this method's edits."""
+        for name in options:
+            if name not in cls.edit_options:
+                raise ConfigError(
+                    f"an edit by method {cls.method!r} has no option {name!r}{did_you_mean(name, cls.edit_options)}; "
+                    f"it has {', '.join(cls.edit_options) or 'none'}"
+                )
+
+    def with_options(self, **options: Any) -> Inverter:
+        """The same networks with other options that only edits depend on; ConfigError for any other."""
+        self.check_edit(**options)
+        twin = copy.copy(self)
+        twin.options = make_options(self.Options, {**vars(self.options), **options}, self.method)
+        return twin
+
+    def variants(self) -> dict[str, Inverter]:
+        """`edit_variants` on the same networks, without what this one is already."""
+        found = {name: self.with_options(**options) for name, options in self.edit_variants.items()}
+        return {name: other for name, other in found.items() if other.options != self.options}
 
     # What people call ------------------------------------------------------------------------------------------------
 
@@ -129,21 +144,20 @@ class Inverter(ABC, nn.Module):
         self,
         inversion: Inversion,
         direction: Direction | Sequence[Direction],
-        strength: float | Tensor | Sequence[float],
-        rule: Rule = "paper",
+        strength: float | Tensor | Sequence[float | Tensor],
+        **options: Any,
     ) -> Tensor:
         """Edited pictures [B', 3, R, R] in about [-1, 1] (not clamped).
 
         strength: a number, or one per image [B]; for one inverted photo any number of strengths, so a sweep is one
         call.
         direction: several directions at once need one strength each, in the same order.
-        rule: "paper" moves the feature by G_k(w + edit) - G_k(w) (eq. 6); "released" as the authors' code does, by
-        G_k(w' + edit) - G_k(w).
+        options: of the method, for this edit alone (`edit_options`).
 
-        By the paper's rule an edit that moves nothing (strength 0 of an "add" direction) returns the inversion itself.
+        An edit that moves nothing (strength 0 of an "add" direction) returns the inversion itself, unless the method's
+        options say that it is another picture.
         """
-        if rule not in ("paper", "released"):
-            raise ConfigError(f"rule must be 'paper' or 'released', got {rule!r}")
+        method = self.with_options(**options) if options else self
         if inversion.generator and inversion.generator != self.fingerprint:
             raise SdicError(
                 f"this inversion was made with generator {inversion.generator[:12]}, and {self.name} has "
@@ -163,12 +177,8 @@ class Inverter(ABC, nn.Module):
         untouched = torch.ones(count, dtype=torch.bool)
         for item, amount in zip(directions, strengths, strict=True):
             untouched &= item.is_identity(amount).expand(count)
-        if rule == "released":
-            untouched[:] = False  # there, strength 0 is not the inversion
-        codes = inversion.latent if len(inversion) == count else inversion.latent.expand(count, -1, -1)
-        shift = torch.zeros_like(codes)
-        for item, amount in zip(directions, strengths, strict=True):
-            shift = shift + item.shift(codes, amount.to(codes))
+        untouched &= method.keeps_unmoved
+        strengths = [amount.to(inversion.latent).expand(count) for amount in strengths]
         images = [inversion.image[source : source + 1] for source in sources]
         moved = [index for index in range(count) if not untouched[index]]
         size = images_at_once(self.device, self.geometry.resolution)
@@ -176,7 +186,7 @@ class Inverter(ABC, nn.Module):
             for first in range(0, len(moved), size):
                 chosen = moved[first : first + size]
                 part = inversion[[sources[index] for index in chosen]]
-                edited = self._edit(part, shift[chosen], rule).float()
+                edited = method._edit(part, directions, [amount[chosen] for amount in strengths]).float()
                 for position, index in enumerate(chosen):
                     images[index] = edited[position : position + 1]
         return torch.cat(images)
@@ -202,28 +212,103 @@ class Inverter(ABC, nn.Module):
     # What methods implement ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _invert(self, photo: Tensor) -> Inversion:
-        """Photo [B, 3, H, W] in [-1, 1] at the method's input size -> Inversion."""
+    def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
+        """Photo [B, 3, H, W] in [-1, 1] at the method's input size -> Inversion.
 
-    def _edit(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
-        """Render the code w' + shift, shift [B, L, D], with the feature moved along: [B, 3, R, R]."""
+        frozen: what `frozen_pass` gives for these photos, if somebody has it already.
+        """
+
+    @torch.no_grad()
+    def frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """What the frozen networks make of photos [B, 3, H, W]: tensors by name, batch first, in the photos' type,
+        without a graph. known: those that need not be computed.
+
+        On a CPU photos go through one by one: as fast as a batch there, and the same numbers whatever the batch.
+        """
+        parts, size = [], 1 if photo.device.type == "cpu" else len(photo)
+        for first in range(0, len(photo), size):
+            part = slice(first, first + size)
+            parts.append(self._frozen_pass(photo[part], {name: value[part] for name, value in (known or {}).items()}))
+        if len(parts) == 1:
+            return {name: value.to(photo) for name, value in parts[0].items()}
+        return {name: torch.cat([part[name] for part in parts]).to(photo) for name in parts[0]}
+
+    def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`frozen_pass` of one portion; methods that have nothing frozen before what trains leave it at this."""
+        return {}
+
+    @classmethod
+    def trainable(
+        cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
+    ) -> dict[str, nn.Module]:
+        """The networks of `trains` as `settings` describe them: new ones, or those that a file to start from `held`.
+
+        ConfigError where settings, generator and file do not fit.
+        """
+        raise NotImplementedError(f"{cls.__name__} trains nothing")
+
+    @classmethod
+    def fits(cls, networks: Mapping[str, nn.Module]) -> bool:
+        """Whether these networks, by role, can be the method's."""
+        return all(role in networks and kind_of(networks[role]) == kind for role, kind in cls.networks.items())
+
+    @classmethod
+    def options_of(cls, settings: Any) -> dict[str, Any]:
+        """The options that follow from a training's settings: those of the same name."""
+        return {
+            field.name: getattr(settings, field.name) for field in fields(cls.Options) if field.name in vars(settings)
+        }
+
+    def header(self) -> dict[str, str]:
+        """What the header of a file with its networks says: the method, and the options that they were trained with."""
+        trained = {field.name for field in fields(self.Settings)}
+        kept = {name: value for name, value in vars(self.options).items() if name in trained}
+        return {"method": self.method, **({"options": json.dumps(kept)} if kept else {})}
+
+    def stages(self, inversion: Inversion) -> list[Tensor]:
+        """Pictures [B, 3, H, W] in [-1, 1] between a photo and its inversion, to look at while training."""
+        return []
+
+    @property
+    def keeps_unmoved(self) -> bool:
+        """Whether an edit that moves no code is the inversion itself."""
+        return True
+
+    def _edit(self, inversion: Inversion, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:
+        """Edited pictures [B, 3, R, R]; every direction has its strengths [B].
+
+        Methods that edit in their own way override this; `shift` gives how the code moves. Here the code w' + shift is
+        rendered, with the feature moved along where the method has one.
+        """
+        shift = self.shift(inversion.latent, directions, strengths)
         latent = inversion.latent + shift
         if inversion.feature is None:
             return self.generator.synthesis(latent, noise=self.noise)
-        return self.render(latent, self._edited_feature(inversion, shift, rule), inversion.layer)
+        return self.render(latent, self._edited_feature(inversion, shift), inversion.layer)
 
-    def _edited_feature(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
-        """F'_E: the inverted feature moved by what the edit does to the generator's own feature (eq. 6)."""
+    @staticmethod
+    def shift(codes: Tensor, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:
+        """What all directions together add to codes [B, L, D]: [B, L, D]."""
+        total = torch.zeros_like(codes)
+        for direction, amount in zip(directions, strengths, strict=True):
+            total = total + direction.shift(codes, amount)
+        return total
+
+    def _edited_feature(self, inversion: Inversion, shift: Tensor) -> Tensor:
+        """F'_E: the inverted feature moved by what the edit does to the generator's own feature, F' + G_k(w + shift) -
+        G_k(w) (eq. 6). shift [B, L, D]."""
         assert inversion.feature is not None
-        assert inversion.base_feature is not None
-        start = inversion.base_latent if rule == "paper" else inversion.latent
-        moved = self.generator.synthesis.until(inversion.layer, start + shift, noise=self.noise).feature
-        return inversion.feature + (moved - inversion.base_feature)
+        start = inversion.base_latent + shift
+        moved = self.generator.synthesis.until(inversion.layer, start, noise=self.noise).feature
+        return inversion.feature + (moved - inversion.extras["base_feature"])
 
     def render(self, latent: Tensor, feature: Tensor, layer: int) -> Tensor:
         """G resumed at `layer` from a feature, every row and the RGB below it taken from `latent`: [B, 3, R, R]."""
         synthesis = self.generator.synthesis
         state = GeneratorState(layer, feature, synthesis.rgb_below(layer, latent, noise=self.noise))
+        last = synthesis.config.layers - 1
+        while self.recompute and torch.is_grad_enabled() and state.layer < last:
+            state = _recomputed(synthesis, min(state.layer + 2, last), latent, state, self.noise)
         return synthesis(latent, state, noise=self.noise)
 
     # Housekeeping ----------------------------------------------------------------------------------------------------
@@ -254,8 +339,19 @@ class Inverter(ABC, nn.Module):
         return batch.split(images_at_once(self.device, self.geometry.resolution))
 
 
+def _recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: GeneratorState, noise: Noise) -> GeneratorState:
+    """The state after layer `stop`, computed once more in the backward pass instead of kept for it."""
+
+    def run(latent: Tensor, feature: Tensor, rgb: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        after = synthesis.until(stop, latent, GeneratorState(state.layer, feature, rgb), noise)
+        return after.feature, after.rgb
+
+    feature, rgb = checkpoint(run, latent, state.feature, state.rgb, use_reentrant=False)
+    return GeneratorState(stop, feature, rgb)
+
+
 def _paired(
-    direction: Direction | Sequence[Direction], strength: float | Tensor | Sequence[float]
+    direction: Direction | Sequence[Direction], strength: float | Tensor | Sequence[float | Tensor]
 ) -> tuple[list[Direction], list[Tensor]]:
     """Directions and strengths as lists of one length; a strength is a tensor [] or [B]."""
     if isinstance(direction, Direction):

@@ -1,26 +1,45 @@
-"""e4e alone (Tov et al. 2021): the code of the encoder, rendered. The baseline of every table, and SDIC's start."""
+"""The encoders alone, e4e (Tov et al. 2021) and pSp (Richardson et al. 2021): the code of the encoder, rendered.
+
+e4e is the baseline of every table, and what methods with a feature start from.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
 
 from sdic.methods.base import Inverter
+from sdic.methods.registry import register
 from sdic.networks.e4e import E4E
-from sdic.networks.stylegan2 import Generator
-from sdic.types import Geometry, Inversion
+from sdic.types import Inversion
 
 
+@register
 class E4EInverter(Inverter):
     """w = e4e(photo); the picture is G(w); an edit is G(w + shift)."""
 
     method = "e4e"
-    roles = ("generator", "encoder")
+    networks = {"generator": "generator", "encoder": "encoder"}  # noqa: RUF012
+    relative: ClassVar[bool] = True
+    """Whether the encoder's rows are offsets from row 0."""
+    encoder: E4E
 
-    def __init__(self, generator: Generator, encoder: E4E, geometry: Geometry):
-        super().__init__(generator, geometry)
-        self.encoder = encoder
+    @classmethod
+    def fits(cls, networks: Mapping[str, nn.Module]) -> bool:
+        encoder: Any = networks.get("encoder")
+        return super().fits(networks) and encoder.config.relative == cls.relative
 
-    def _invert(self, photo: Tensor) -> Inversion:
+    def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
         latent = self.encoder(photo)
         image = self.generator.synthesis(latent, noise=self.noise)
         return Inversion(image=image, latent=latent, base_latent=latent)
+
+
+@register
+class PSPInverter(E4EInverter):
+    """The same with pSp's encoder, every row of which is a code of its own."""
+
+    method = "psp"
+    relative = False

@@ -1,59 +1,60 @@
-"""Every method by name, and how to put it together from the networks in a bundle."""
+"""Every method by name; each registers itself in its own file."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from torch import nn
 
 from sdic.checkpoints import Bundle
-from sdic.errors import ConfigError, UnknownNameError, did_you_mean
+from sdic.errors import CheckpointError, UnknownNameError
 from sdic.methods.base import Inverter
-from sdic.methods.e4e import E4EInverter
-from sdic.methods.sdic import SDICInverter
-from sdic.networks.compensator import Compensator
+from sdic.methods.options import make_options
 from sdic.types import Geometry
 
-
-def _build_e4e(networks: dict[str, Any], geometry: Geometry, options: dict[str, Any]) -> Inverter:
-    return E4EInverter(networks["generator"], networks["encoder"], geometry, **options)
-
-
-def _build_sdic(networks: dict[str, Any], geometry: Geometry, options: dict[str, Any]) -> Inverter:
-    compensator = Compensator(networks["dipn"], networks["dicn"])
-    return SDICInverter(networks["generator"], networks["encoder"], compensator, geometry, **options)
+METHODS: dict[str, type[Inverter]] = {}
+"""name -> class."""
+Kind = TypeVar("Kind", bound=type[Inverter])
 
 
-METHODS: dict[str, tuple[type[Inverter], Callable[[dict[str, Any], Geometry, dict[str, Any]], Inverter]]] = {
-    "e4e": (E4EInverter, _build_e4e),
-    "sdic": (SDICInverter, _build_sdic),
-}
-"""name -> (class, builder). A new method is a file beside this one and a line here."""
+def register(kind: Kind) -> Kind:
+    """Make a method known by its name: the decorator of its class."""
+    METHODS[kind.method] = kind
+    return kind
 
 
-SHARED = ("device", "precision", "optimize")
-"""What `sdic.load` takes for every method."""
-
-
-def options_of(kind: type[Inverter]) -> list[str]:
-    """The names of a method's own options: what its constructor has a default for."""
-    parameters = inspect.signature(kind.__init__).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.default is not parameter.empty]
+def find_method(name: str) -> type[Inverter]:
+    """A method by its name; UnknownNameError lists the known ones."""
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name]
 
 
 def build_inverter(method: str, bundle: Bundle, geometry: Geometry, **options: Any) -> Inverter:
     """A method on the networks of a bundle, frozen and in eval mode. `options` are the method's own; ConfigError for
     one that it does not have."""
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
-    kind, builder = METHODS[method]
-    known = options_of(kind)
-    for name in options:
-        if name not in known:
-            raise ConfigError(
-                f"method {method!r} has no option {name!r}{did_you_mean(name, [*known, *SHARED])}; it has "
-                f"{', '.join(known) or 'none'} (and every method {', '.join(SHARED)})"
-            )
-    networks = {role: bundle.need(role, f"method {method!r}") for role in kind.roles}
-    inverter = builder(networks, geometry, options)
-    return inverter.requires_grad_(False).eval()  # type: ignore[return-value]
+    kind = find_method(method)
+    chosen: Any = make_options(kind.Options, options, method)
+    networks = {role: bundle.need(role, f"method {method!r}") for role in kind.networks}
+    return kind(networks, geometry, chosen).requires_grad_(False).eval()
+
+
+def method_for(networks: Mapping[str, nn.Module], what: str) -> str:
+    """The one method whose networks are just these: for files of earlier versions, whose header names none.
+
+    CheckpointError where it is none or several.
+    """
+    able = [name for name, kind in METHODS.items() if kind.fits(networks)]
+    exact = [name for name in able if set(METHODS[name].networks) == set(networks)]
+    if len(exact) == 1:
+        return exact[0]
+    if able:
+        raise CheckpointError(
+            f"{what}: holds {', '.join(sorted(networks))} and does not say its method, which may be "
+            f"{' or '.join(exact or able)}; name it: sdic.load(FILE, method=...)"
+        )
+    raise CheckpointError(
+        f"{what}: holds {', '.join(sorted(networks))}, which no method can invert with; "
+        + "; ".join(f"{name} needs {', '.join(kind.networks)}" for name, kind in METHODS.items())
+    )

@@ -5,82 +5,183 @@ Shapes: B batch, H and W input size, L latent rows, D style width, C/h/w the com
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from sdic.errors import ConfigError, did_you_mean
-from sdic.methods.base import Inverter, Rule
+from sdic.changes import Noise
+from sdic.errors import ConfigError
+from sdic.methods.base import Inverter
+from sdic.methods.registry import register
 from sdic.networks.compensator import Compensator
+from sdic.networks.dicn import DICN, DICNConfig
+from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.e4e import E4E
-from sdic.networks.stylegan2 import Generator, Noise, Synthesis, shrink
-from sdic.types import Geometry, Inversion
+from sdic.networks.stylegan2 import Generator, Synthesis, shrink
+from sdic.settings import require, setting
+from sdic.types import Direction, Geometry, Inversion
 
-Paradigm = Literal["compensate-edit", "edit-compensate"]
+
+@dataclass
+class SDICSettings:
+    """What a training says about DIPN and DICN."""
+
+    preset: Literal["released", "paper"] = setting("paper", "which text DIPN and DICN follow")
+    layer: int = setting(7, "the compensated layer k of the generator")
+    map: Literal["predicted", "difference", "refined"] = setting(
+        "predicted",
+        "the discrepancy map: predicted by DIPN as in the paper; difference (of photo and first reconstruction) or "
+        "refined (by DIPN) where there are minutes, not days; a refined run may start from a difference one",
+    )
+    spatial_contextual: bool = setting(True, "DIPN's spatial-contextual branch (Table 2, Figure 4a)")
+    attention: bool = setting(True, "DIPN fuses its guides by attention (Table 2)")
+    fusion: Literal["attention", "affine"] = setting("attention", "how DICN fuses map and feature (Figure 4b)")
+
+    def __post_init__(self) -> None:
+        require(self.layer >= 1, f"model.layer must be 1 or more, got {self.layer}")
 
 
+@dataclass
+class SDICOptions:
+    """How SDIC compensates and edits."""
+
+    layer: int = setting(7, "the compensated layer k of the generator")
+    paradigm: Literal["compensate-edit", "edit-compensate"] = setting(
+        "compensate-edit", "what comes first; edit-compensate is the ablation of Figure 4c"
+    )
+    rule: Literal["paper", "released"] = setting(
+        "paper",
+        "how the feature follows an edit: by G_k(w + edit) - G_k(w) (eq. 6), or as the authors' code does, by "
+        "G_k(w' + edit) - G_k(w); there, strength 0 is not the inversion",
+    )
+
+
+@register
 class SDICInverter(Inverter):
-    """photo -> w = e4e(photo) -> R_o, F = G(w) -> D = DIPN(photo, R_o) -> w', F' = DICN(D, w, F) -> picture.
-
-    layer: the compensated layer k of the generator (the paper: 7). paradigm: "edit-compensate" is the ablation of
-    Figure 4c.
-    """
+    """photo -> w = e4e(photo) -> R_o, F = G(w) -> D = DIPN(photo, R_o) -> w', F' = DICN(D, w, F) -> picture."""
 
     method = "sdic"
-    roles = ("generator", "encoder", "dipn", "dicn")
+    networks = {"generator": "generator", "encoder": "encoder", "dipn": "dipn", "dicn": "dicn"}  # noqa: RUF012
+    Options = SDICOptions
+    edit_options = ("rule", "paradigm")
+    edit_variants = {"edit_compensate": {"paradigm": "edit-compensate"}}  # noqa: RUF012
+    trains = ("dipn", "dicn")
+    stored = ("latent", "initial")
+    Settings = SDICSettings
+    released = {"preset": "released"}  # noqa: RUF012
+    tiny = {**released, "layer": 3}  # noqa: RUF012 - 16x16, a quarter of the output, as layer 7 is of 256 px
+    encoder: E4E
+    dipn: DIPN
+    dicn: DICN
 
-    def __init__(
-        self,
-        generator: Generator,
-        encoder: E4E,
-        compensator: Compensator,
-        geometry: Geometry,
-        layer: int = 7,
-        paradigm: Paradigm = "compensate-edit",
-    ):
-        super().__init__(generator, geometry)
-        if paradigm not in get_args(Paradigm):
-            known = get_args(Paradigm)
+    def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
+        super().__init__(networks, geometry, options)
+        channels = self.generator.config.layer_channels(self.layer)
+        if channels != self.dicn.config.feature_channels:
             raise ConfigError(
-                f"paradigm must be one of {', '.join(known)}, got {paradigm!r}{did_you_mean(str(paradigm), known)}"
-            )
-        if not isinstance(layer, int):
-            raise ConfigError(f"layer must be a whole number, got {layer!r}")
-        channels = generator.config.layer_channels(layer)
-        if channels != compensator.dicn.config.feature_channels:
-            raise ConfigError(
-                f"DICN compensates a feature of {compensator.dicn.config.feature_channels} channels, layer {layer} of "
+                f"DICN compensates a feature of {self.dicn.config.feature_channels} channels, layer {self.layer} of "
                 f"the generator has {channels}"
             )
-        self.encoder = encoder
-        self.compensator = compensator
-        self.layer = layer
-        self.paradigm = paradigm
 
-    def _invert(self, photo: Tensor) -> Inversion:
-        latent = self.encoder(photo)
-        base, initial = first_reconstruction(self.generator.synthesis, latent, self.layer, self.geometry, self.noise)
+    @property
+    def layer(self) -> int:
+        """The compensated layer k."""
+        return self.options.layer
+
+    @property
+    def compensator(self) -> Compensator:
+        """DIPN and DICN as one network."""
+        return Compensator(self.dipn, self.dicn)
+
+    def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """latent: e4e's code w [B, L, D]. feature: G_k(w) [B, C, h, h]. initial: R_o [B, 3, H, W], clamped."""
+        synthesis = self.generator.synthesis
+        latent = known["latent"] if "latent" in known else self.encoder(photo).to(photo)
+        if "initial" in known:
+            feature, initial = synthesis.until(self.layer, latent, noise=self.noise).feature, known["initial"]
+        else:
+            feature, initial = first_reconstruction(synthesis, latent, self.layer, self.geometry, self.noise)
+        return {"latent": latent, "feature": feature, "initial": initial}
+
+    def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
+        """In training w' and F' carry a gradient, and above layer k the generator's activations and styles. Below it
+        only the RGB branch does, a picture rendered from w'. Layer k's own convolution is not run: F' is its output.
+        """
+        first = self.frozen_pass(photo) if frozen is None else frozen
+        latent, base, initial = first["latent"], first["feature"], first["initial"]
         enhanced = self.compensator(photo, initial, latent, base)
         return Inversion(
             image=self.render(enhanced.latent, enhanced.feature, self.layer),
             latent=enhanced.latent,
             base_latent=latent,
             feature=enhanced.feature,
-            base_feature=base,
-            initial_image=initial,
-            discrepancy=enhanced.discrepancy,
             layer=self.layer,
+            extras={"base_feature": base, "initial_image": initial, "discrepancy": enhanced.discrepancy},
         )
 
-    def _edit(self, inversion: Inversion, shift: Tensor, rule: Rule) -> Tensor:
-        if self.paradigm == "compensate-edit":
-            return super()._edit(inversion, shift, rule)
+    @classmethod
+    def trainable(
+        cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
+    ) -> dict[str, nn.Module]:
+        """DIPN and DICN. A DICN that was trained with the plain difference may get a new DIPN that refines it."""
+        sizes = generator.config
+        if settings.layer >= sizes.layers:
+            raise ConfigError(f"model.layer={settings.layer}: the generator has layers 0 .. {sizes.layers - 1}")
+        dipn = DIPNConfig(settings.preset, settings.spatial_contextual, settings.attention, settings.map)
+        dicn = DICNConfig(
+            sizes.latent_rows,
+            sizes.style_dim,
+            feature_channels=sizes.layer_channels(settings.layer),
+            feature_size=sizes.layer_resolution(settings.layer),
+            map_size=max(geometry.input_size),
+            preset=settings.preset,
+            fusion=settings.fusion,
+        )
+        if held is None:
+            started: Any = DICN(dicn)
+            return {"dipn": DIPN(dipn), "dicn": started}
+        first, started = held["dipn"], held["dicn"]
+        if (first.config.map, settings.map) == ("difference", "refined"):  # type: ignore[union-attr]
+            first = DIPN(dipn)
+        wrong = [
+            f"model.{name} is {getattr(asked, name)} and the file has {getattr(found, name)}"
+            for asked, found, names in (
+                (dipn, first.config, ("map", "preset", "spatial_contextual", "attention")),
+                (dicn, started.config, ("fusion", "feature_channels", "latent_rows", "style_dim")),
+            )
+            for name in names
+            if getattr(asked, name) != getattr(found, name)
+        ]
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+        return {"dipn": first, "dicn": started}
+
+    def stages(self, inversion: Inversion) -> list[Tensor]:
+        """First reconstruction and discrepancy map (grey is no discrepancy)."""
+        discrepancy = inversion.extras["discrepancy"]
+        spread = discrepancy.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
+        return [inversion.extras["initial_image"], discrepancy / spread]
+
+    @property
+    def keeps_unmoved(self) -> bool:
+        return self.options.rule == "paper"
+
+    def _edit(self, inversion: Inversion, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:
+        if self.options.paradigm == "compensate-edit":
+            return super()._edit(inversion, directions, strengths)
         if inversion.photo is None:
             raise ConfigError("edit-compensate looks at the photo again, and this inversion holds none")
-        latent = inversion.base_latent + shift
+        latent = inversion.base_latent + self.shift(inversion.latent, directions, strengths)
         base, initial = first_reconstruction(self.generator.synthesis, latent, self.layer, self.geometry, self.noise)
         enhanced = self.compensator(inversion.photo, initial, latent, base)
         return self.render(enhanced.latent, enhanced.feature, self.layer)
+
+    def _edited_feature(self, inversion: Inversion, shift: Tensor) -> Tensor:
+        if self.options.rule == "released":
+            inversion = replace(inversion, base_latent=inversion.latent)
+        return super()._edited_feature(inversion, shift)
 
 
 def first_reconstruction(
@@ -89,6 +190,6 @@ def first_reconstruction(
     """The feature G_k(w) [B, C, h, h], and R_o = G(w) as SDIC looks at it: clamped, at the input size [B, 3, H, W]."""
     state = synthesis.until(layer, latent, noise=noise)
     if geometry.crop is None and geometry.input_size[0] == geometry.input_size[1]:
-        return state.feature, synthesis.subsampled(latent, geometry.input_size[0], state, noise)
+        return state.feature, synthesis.shrunk(latent, geometry.input_size[0], state, noise)
     image = geometry.visible(synthesis(latent, state, noise)).clamp(-1, 1)
     return state.feature, shrink(image, geometry.input_size)

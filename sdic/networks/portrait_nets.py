@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from sdic.errors import ConfigError
 from sdic.networks.irse import IRBody
-from sdic.networks.layers import GAIN, EqualLinear
 
 GRID = 4  # side of the last feature as the linear layer sees it, whatever the size of the picture
 
@@ -169,18 +168,19 @@ class PortraitEmbedder(nn.Module):
 class LatentCritic(nn.Module):
     """e4e's latent discriminator: codes [B, D] -> whether each is from the mapping network, logits [B, 1].
 
-    A multilayer perceptron of `layers` hidden layers with leaky ReLU(0.2) and equalized learning rates.
+    A multilayer perceptron of `layers` hidden layers with leaky ReLU(0.2). The layers are plain: StyleGAN2's equalized
+    ones keep weights of order 1, which the paper's learning rate of 2e-5 does not move in the time of a training.
     """
 
-    def __init__(self, style_dim: int, width: int = 512, layers: int = 4):
+    def __init__(self, style_dim: int, width: int = 512, layers: int = 3):
         super().__init__()
         sizes = [style_dim, *[width] * layers]
-        self.layers = nn.ModuleList(EqualLinear(i, o) for i, o in pairwise(sizes))
-        self.output = EqualLinear(sizes[-1], 1)
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
+        self.output = nn.Linear(sizes[-1], 1)
 
     def forward(self, code: Tensor) -> Tensor:
         for layer in self.layers:
-            code = F.leaky_relu(layer(code), 0.2) * GAIN
+            code = F.leaky_relu(layer(code), 0.2)
         return self.output(code)
 
 

@@ -10,23 +10,21 @@ output that uses row k + 1. "Layer 7" of the SDIC paper is the upsampling convol
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdic.changes import Changes, Noise, Styles
 from sdic.errors import ConfigError
 from sdic.networks.layers import GAIN, EqualLinear
-from sdic.ops import StyledConvWeights, is_reference, styled_conv, upsample_rgb, winograd
-from sdic.ops.modulated_conv import CHANNELS_LAST, fold
-from sdic.ops.strips import FoldedBlock, block_in_strips, last_block_subsampled, strip_rows
+from sdic.ops import StyledConvWeights, styled_conv, upsample_rgb
 from sdic.types import GeneratorState
 
-Noise = Literal["fixed", "none", "random"] | int
-"""Where a synthesis takes its noise from: the stored buffers, nowhere, the device's random state, or a draw from a seed
-(one map a layer, shared by the batch, the same whether the synthesis is run at once or in parts)."""
+UNCHANGED = Changes()
 
 
 @dataclass(frozen=True)
@@ -98,46 +96,54 @@ class Mapping(nn.Module):
 
 
 class SynthesisConv(nn.Module):
-    """One styled convolution with its noise: x [B, I, H, W], row of the latent [B, D] -> [B, O, H', W']."""
+    """Layer k: y = leaky_relu(conv(x; W'', k) + strength * noise + bias) * sqrt(2), doubling the size where k is odd.
+
+    W'_oi = s_i W_oi with the style s = affine(row k), and W''_oi = W'_oi / |W'_o| (demodulation).
+    x [B, I, H, W], row of the latent [B, D] -> [B, O, H', W'].
+    """
 
     noise: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, style_dim: int, resolution: int, *, upsample: bool):
+    def __init__(self, layer: int, in_channels: int, out_channels: int, style_dim: int, resolution: int):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.affine = EqualLinear(style_dim, in_channels, bias_init=1.0)
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise", torch.randn(1, 1, resolution, resolution))
-        self.upsample = upsample
+        self.layer = layer
+        self.upsample = layer % 2 == 1
         self.resolution = resolution
         self.scale = 1 / math.sqrt(in_channels * 9)
-        self._frozen: tuple[tuple[object, ...], StyledConvWeights] | None = None
 
-    def weights(self) -> StyledConvWeights:
-        """The scaled weights; for a frozen layer they are computed once and kept until the parameter changes."""
-        if self.weight.requires_grad:
-            return StyledConvWeights(self.weight * self.scale, None, self.bias)
-        key = (
-            self.weight.data_ptr(),
-            self.weight._version,
-            self.weight.dtype,
-            self.weight.device,
-            self.bias.data_ptr(),
-        )
-        if self._frozen is None or self._frozen[0] != key:
-            weight = (self.weight * self.scale).contiguous(memory_format=CHANNELS_LAST)
-            transformed = None
-            if (
-                weight.device.type == "cpu"
-                and not self.upsample
-                and winograd.suits(*weight.shape[1::-1], *self.noise.shape[2:])
-            ):
-                transformed = winograd.transform_weight(weight)
-            self._frozen = (key, StyledConvWeights(weight, weight.square().sum((2, 3)), self.bias, transformed))
-        return self._frozen[1]
+    def forward(self, x: Tensor, row: Tensor, changes: Changes = UNCHANGED) -> Tensor:
+        style, weights = self.style(row, changes), self.weights(changes, len(x))
+        noise, convolved = self.noise_map(changes.noise, len(x)), changes.convolved.get(self.layer)
+        return styled_conv(x, style, weights, noise, self.upsample, convolved)
 
-    def noise_map(self, source: Noise, layer: int, batch: int) -> Tensor | None:
+    def style(self, row: Tensor, changes: Changes = UNCHANGED) -> Tensor:
+        """The style vector [B, I]."""
+        given, shift = changes.styles.convs.get(self.layer), changes.style_shifts.convs.get(self.layer)
+        return changed_style(self.affine, row, given, shift)
+
+    def weights(self, changes: Changes, batch: int) -> StyledConvWeights:
+        """The scaled weights: one for all images, or [B, O, I, 3, 3] where the changes differ from image to image."""
+        return StyledConvWeights(self.changed_weight(changes, batch) * self.scale, None, self.bias)
+
+    def changed_weight(self, changes: Changes, batch: int) -> Tensor:
+        """weight * (1 + gain) + delta, [O, I, 3, 3] or [B, O, I, 3, 3]; the parameter itself where nothing changes."""
+        weight: Tensor = self.weight
+        gain, delta = changes.weight_gains.get(self.layer), changes.weights.get(self.layer)
+        if gain is None and delta is None:
+            return weight
+        fitting = [(images, *weight.shape[:2], size, size) for images in (1, batch) for size in (1, 3)]
+        for change in (gain, delta):
+            check_shape(change, fitting, f"a change of layer {self.layer}'s weight")
+        weight = weight if gain is None else weight * (1 + gain)
+        weight = weight if delta is None else weight + delta
+        return weight[0] if weight.ndim == 5 and len(weight) == 1 else weight
+
+    def noise_map(self, source: Noise, batch: int) -> Tensor | None:
         """[1 or B, 1, H, W], scaled by the layer's strength; None where there is none."""
         if source == "none":
             return None
@@ -145,176 +151,169 @@ class SynthesisConv(nn.Module):
             noise = self.noise
         elif source == "random":
             noise = torch.randn(batch, 1, self.resolution, self.resolution, device=self.noise.device)
-        else:
-            draw = torch.Generator().manual_seed(source * 1009 + layer)
+        elif isinstance(source, int):
+            draw = torch.Generator().manual_seed(source * 1009 + self.layer)
             noise = torch.randn(self.noise.shape, generator=draw).to(self.noise)
+        else:
+            noise = source.get(self.layer, self.noise)
+            check_shape(noise, [(n, *self.noise.shape[1:]) for n in (1, batch)], f"noise of layer {self.layer}")
         return noise * self.noise_strength
-
-    def forward(self, x: Tensor, row: Tensor, noise: Tensor | None) -> Tensor:
-        return styled_conv(x, self.affine(row), self.weights(), noise, self.upsample)
 
 
 class ToRGB(nn.Module):
-    """1x1 modulated convolution to RGB, without demodulation: x [B, I, H, W], row [B, D] -> [B, 3, H, W]."""
+    """After even layer k: conv1x1(s * x) + bias with the style s = affine(row k + 1), without demodulation.
 
-    def __init__(self, in_channels: int, style_dim: int):
+    x [B, I, H, W], row of the latent [B, D] -> [B, 3, H, W].
+    """
+
+    def __init__(self, layer: int, in_channels: int, style_dim: int):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
         self.affine = EqualLinear(style_dim, in_channels, bias_init=1.0)
+        self.layer = layer
         self.scale = 1 / math.sqrt(in_channels)
 
-    def folded(self, row: Tensor) -> Tensor:
-        """The weight [3, I, 1, 1] with the style of one image, row [1, D], in it."""
-        return self.weight * self.scale * self.affine(row)[0][None, :, None, None]
+    def forward(self, x: Tensor, row: Tensor, changes: Changes = UNCHANGED) -> Tensor:
+        return F.conv2d(x * self.style(row, changes)[:, :, None, None], self.weight * self.scale, self.bias)
 
-    def forward(self, x: Tensor, row: Tensor) -> Tensor:
-        if len(x) == 1:
-            return F.conv2d(x, self.folded(row), self.bias)
-        return F.conv2d(x * self.affine(row)[:, :, None, None], self.weight * self.scale, self.bias)
+    def style(self, row: Tensor, changes: Changes = UNCHANGED) -> Tensor:
+        """The style vector [B, I]."""
+        given, shift = changes.styles.rgb.get(self.layer), changes.style_shifts.rgb.get(self.layer)
+        return changed_style(self.affine, row, given, shift)
+
+
+def changed_style(affine: EqualLinear, row: Tensor, given: Tensor | None, shift: Tensor | None) -> Tensor:
+    """The style [B, I] of a row [B, D]: affine(row), or what is given instead; and the shift."""
+    if given is None and shift is None:
+        return affine(row)
+    for style in (given, shift):
+        check_shape(style, [(n, len(affine.bias)) for n in (1, len(row))], "a style")
+    style = affine(row) if given is None else given.expand(len(row), -1)
+    return style if shift is None else style + shift
+
+
+def check_shape(tensor: Tensor | None, fitting: Sequence[tuple[int, ...]], what: str) -> None:
+    """ValueError where a tensor has none of the shapes."""
+    if tensor is not None and tensor.shape not in fitting:
+        raise ValueError(f"{what} must be one of {fitting}, got {list(tensor.shape)}")
 
 
 class Synthesis(nn.Module):
-    """Latent [B, L, D] -> image [B, 3, R, R] in about [-1, 1], with stops and starts after any layer."""
+    """Latent [B, L, D] -> image [B, 3, R, R] in about [-1, 1], with stops and starts after any layer.
+
+    Each pass takes `noise` (see `Noise`), or `changes`, a record of everything that it is to do otherwise.
+    """
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()
         self.config = config
         self.const = nn.Parameter(torch.randn(1, config.channels_at(4), 4, 4))
-        self.convs = nn.ModuleList()
-        self.to_rgb = nn.ModuleList()
+        self.convs: Any = nn.ModuleList()
+        self.to_rgb: Any = nn.ModuleList()
         for layer in range(config.layers):
             inputs = config.layer_channels(max(0, layer - 1))
             outputs, size = config.layer_channels(layer), config.layer_resolution(layer)
-            self.convs.append(SynthesisConv(inputs, outputs, config.style_dim, size, upsample=layer % 2 == 1))
+            self.convs.append(SynthesisConv(layer, inputs, outputs, config.style_dim, size))
             if layer % 2 == 0:
-                self.to_rgb.append(ToRGB(outputs, config.style_dim))
+                self.to_rgb.append(ToRGB(layer, outputs, config.style_dim))
 
-    def forward(self, latent: Tensor, start: GeneratorState | None = None, noise: Noise = "fixed") -> Tensor:
+    def forward(
+        self,
+        latent: Tensor,
+        start: GeneratorState | None = None,
+        noise: Noise = "fixed",
+        changes: Changes | None = None,
+    ) -> Tensor:
         """The image [B, 3, R, R]; from `start` on, if given, with the rows of `latent` above its layer."""
-        x, rgb, layer = self._begin(latent, start, noise)
-        rgb = self._run(x, rgb, layer, self.config.layers - 1, latent, noise).rgb
+        changes = self._changes(noise, changes)
+        rgb = self._run(self._begin(latent, start), self.config.layers - 1, latent, changes).rgb
         assert rgb is not None
         return rgb
 
     def until(
-        self, stop: int, latent: Tensor, start: GeneratorState | None = None, noise: Noise = "fixed"
+        self,
+        stop: int,
+        latent: Tensor,
+        start: GeneratorState | None = None,
+        noise: Noise = "fixed",
+        changes: Changes | None = None,
     ) -> GeneratorState:
         """The state after layer `stop`: its feature, and the RGB of the resolutions finished before it."""
         self.config.layer_resolution(stop)  # raises for a layer that does not exist
         if start is not None and start.layer >= stop:
             raise ConfigError(f"cannot run from layer {start.layer} to layer {stop}")
-        x, rgb, layer = self._begin(latent, start, noise, stop)
-        if layer == stop:
-            return GeneratorState(stop, x, rgb)
-        if layer < stop - 1:
-            state = self._run(x, rgb, layer, stop - 1, latent, noise)
-            x, rgb = state.feature, state.rgb
-        return GeneratorState(stop, self._conv(stop, x, latent, noise), rgb)
+        changes = self._changes(noise, changes)
+        before = self._run(self._begin(latent, start), stop - 1, latent, changes)
+        return self._convolve(before, latent, changes)
 
-    def rgb_below(self, layer: int, latent: Tensor, noise: Noise = "fixed") -> Tensor | None:
+    def rgb_below(
+        self, layer: int, latent: Tensor, noise: Noise = "fixed", changes: Changes | None = None
+    ) -> Tensor | None:
         """The RGB part of `until(layer, ...)` without the cost of its last convolution."""
-        if layer == 0:
-            return None
-        x, rgb, first = self._begin(latent, None, noise)
-        return self._run(x, rgb, first, layer - 1, latent, noise).rgb
+        return self._run(self._begin(latent, None), layer - 1, latent, self._changes(noise, changes)).rgb
 
-    def subsampled(
-        self, latent: Tensor, size: int, start: GeneratorState | None = None, noise: Noise = "fixed"
-    ) -> Tensor:
-        """The image clamped to [-1, 1] and shrunk to `size` by bilinear interpolation without antialiasing.
+    def with_rgb(self, state: GeneratorState, latent: Tensor, changes: Changes = UNCHANGED) -> GeneratorState:
+        """The state with the RGB of its own resolution in it, which an even layer finishes; other states as they are.
 
-        Equal to interpolating `forward(...)`, but where R / size is 4 or 8, a single image without gradients skips
-        the pixels of the last layer that this filter never reads (three in four at R / size = 4).
+        To let another feature F' enter the next convolution, while the RGB of its resolution comes from the
+        generator's own feature (FS, CLCAE, StyleFeatureEditor): resume from `replace(with_rgb(state, w), feature=F')`.
         """
-        factor, last = self.config.resolution // size, self.config.layers - 1
-        before = GeneratorState(-1, latent, None) if start is None else start
-        if not self._in_strips(last, latent) or factor not in (4, 8) or before.layer >= last - 2:
-            image = self.forward(latent, start, noise).clamp(-1, 1)
-            return shrink(image, size)
-        x, rgb, layer = self._begin(latent, start, noise)
-        state = self._run(x, rgb, layer, last - 2, latent, noise)
-        assert state.rgb is not None
-        taps = last_block_subsampled(state.feature, self._folded_block(last - 1, latent, noise), factor)
-        skip = upsample_rgb(state.rgb) + self._output(last).bias[:, None, None]
-        tiles = skip.reshape(1, 3, size, factor, size, factor)
-        middle = slice(factor // 2 - 1, factor // 2 + 1)
-        taps = taps + tiles[:, :, :, middle, :, middle].permute(0, 1, 3, 5, 2, 4)
-        return taps.clamp(-1, 1).mean((2, 3))
+        if state.layer % 2 or (state.rgb is not None and state.rgb.shape[-1] == state.feature.shape[-1]):
+            return state
+        fresh = self.to_rgb[state.layer // 2](state.feature, latent[:, state.layer + 1], changes)
+        return replace(state, rgb=fresh if state.rgb is None else fresh + upsample_rgb(state.rgb))
 
-    def _begin(
-        self, latent: Tensor, start: GeneratorState | None, noise: Noise, stop: int | None = None
-    ) -> tuple[Tensor, Tensor | None, int]:
-        """(feature, RGB with the feature's own resolution in it where that is finished, its layer)."""
-        expected = (self.config.latent_rows, self.config.style_dim)
-        if latent.ndim != 3 or tuple(latent.shape[1:]) != expected:
-            raise ValueError(f"latent must be [B, {expected[0]}, {expected[1]}], got {list(latent.shape)}")
-        if start is None:
-            x = self._conv(0, self.const.expand(len(latent), -1, -1, -1), latent, noise)
-            rgb, layer = None, 0
-        else:
-            x, rgb, layer = start.feature, start.rgb, start.layer
-            shape = (self.config.layer_channels(layer), self.config.layer_resolution(layer))
-            if tuple(x.shape[1:]) != (shape[0], shape[1], shape[1]):
-                raise ValueError(
-                    f"the feature at layer {layer} must be [B, {shape[0]}, {shape[1]}, {shape[1]}], got {list(x.shape)}"
-                )
-        if layer != stop and layer % 2 == 0:
-            rgb = self._add_rgb(layer, x, rgb, latent)
-        return x, rgb, layer
+    def shrunk(
+        self,
+        latent: Tensor,
+        size: int,
+        start: GeneratorState | None = None,
+        noise: Noise = "fixed",
+        changes: Changes | None = None,
+    ) -> Tensor:
+        """The image clamped to [-1, 1] and shrunk to [B, 3, size, size] as `shrink` does: what SDIC, HFGI and their
+        relatives look at again after a first pass."""
+        return shrink(self(latent, start, noise, changes).clamp(-1, 1), size)
 
-    def _run(
-        self, x: Tensor, rgb: Tensor | None, layer: int, last: int, latent: Tensor, noise: Noise
-    ) -> GeneratorState:
-        """Layers `layer` + 1 .. `last`, each even one followed by its RGB."""
-        while layer < last:
-            if layer % 2 == 0 and layer + 2 <= last and self._in_strips(layer + 2, latent):
-                keep = layer + 2 < self.config.layers - 1
-                feature, fresh = block_in_strips(x, self._folded_block(layer + 1, latent, noise), keep)
-                assert rgb is not None
-                rgb = fresh.add_(self._output(layer + 2).bias[:, None, None]).add_(upsample_rgb(rgb))
-                x = x if feature is None else feature  # the last feature is not kept: nothing reads it
-                layer += 2
-                continue
-            layer += 1
-            x = self._conv(layer, x, latent, noise)
-            if layer % 2 == 0:
-                rgb = self._add_rgb(layer, x, rgb, latent)
-        return GeneratorState(last, x, rgb)
-
-    def _layer(self, layer: int) -> SynthesisConv:
-        return cast(SynthesisConv, self.convs[layer])
-
-    def _output(self, layer: int) -> ToRGB:
-        """The RGB output after an even layer."""
-        return cast(ToRGB, self.to_rgb[layer // 2])
-
-    def _conv(self, layer: int, x: Tensor, latent: Tensor, noise: Noise) -> Tensor:
-        conv = self._layer(layer)
-        return conv(x, latent[:, layer], conv.noise_map(noise, layer, len(latent)))
-
-    def _add_rgb(self, layer: int, x: Tensor, rgb: Tensor | None, latent: Tensor) -> Tensor:
-        """Add the RGB of the resolution that `layer` finishes to the upsampled RGB of the smaller ones."""
-        fresh = self._output(layer)(x, latent[:, layer + 1])
-        return fresh if rgb is None else fresh + upsample_rgb(rgb)
-
-    def _in_strips(self, layer: int, latent: Tensor) -> bool:
-        """Whether the block that ends in `layer` is computed in strips: large, on a CPU, one image, no gradients."""
-        if len(latent) != 1 or latent.device.type != "cpu" or torch.is_grad_enabled() or is_reference():
-            return False
-        size = self.config.layer_resolution(layer)
-        return size > strip_rows(size, self.config.channels_at(size))
-
-    def _folded_block(self, layer: int, latent: Tensor, noise: Noise) -> FoldedBlock:
-        """The block that begins with `layer`, for one image: its style folded into its weights, and its noise."""
-        up, conv = self._layer(layer), self._layer(layer + 1)
-        return FoldedBlock(
-            fold(up.affine(latent[:, layer]), up.weights()),
-            fold(conv.affine(latent[:, layer + 1]), conv.weights()),
-            up.noise_map(noise, layer, 1),
-            conv.noise_map(noise, layer + 1, 1),
-            self._output(layer + 1).folded(latent[:, layer + 2]),
+    def styles(self, latent: Tensor, changes: Changes = UNCHANGED) -> Styles:
+        """All style vectors of a latent, which `Changes(styles=...)` takes back: 26 of them at 1024 px."""
+        return Styles(
+            {layer: self.convs[layer].style(latent[:, layer], changes) for layer in range(self.config.layers)},
+            {2 * i: output.style(latent[:, 2 * i + 1], changes) for i, output in enumerate(self.to_rgb)},
         )
+
+    def _run(self, state: GeneratorState, last: int, latent: Tensor, changes: Changes) -> GeneratorState:
+        """Layers up to `last`, each even one followed by its RGB."""
+        state = self.with_rgb(state, latent, changes)
+        while state.layer < last:
+            state = self.with_rgb(self._convolve(state, latent, changes), latent, changes)
+        return state
+
+    def _convolve(self, state: GeneratorState, latent: Tensor, changes: Changes) -> GeneratorState:
+        layer = state.layer + 1
+        return GeneratorState(layer, self.convs[layer](state.feature, latent[:, layer], changes), state.rgb)
+
+    def _begin(self, latent: Tensor, start: GeneratorState | None) -> GeneratorState:
+        """`start`, or the constant as the state before layer 0. ValueError for shapes that do not fit."""
+        check_shape(latent, [(len(latent), self.config.latent_rows, self.config.style_dim)], "latent")
+        if start is None:
+            return GeneratorState(-1, self.const.expand(len(latent), -1, -1, -1), None)
+        channels, size = self.config.layer_channels(start.layer), self.config.layer_resolution(start.layer)
+        fitting = [(n, channels, size, size) for n in (1, len(latent))]
+        check_shape(start.feature, fitting, f"the feature at layer {start.layer}")
+        sizes = (size // 2,) if start.layer % 2 else (size // 2, size)
+        if start.layer > 0 and (start.rgb is None or start.rgb.shape[-1] not in sizes):
+            raise ValueError(f"a state after layer {start.layer} has an RGB of {' or '.join(map(str, sizes))} px")
+        return start
+
+    def _changes(self, noise: Noise, changes: Changes | None) -> Changes:
+        """The record of a pass."""
+        if changes is not None and noise != "fixed":
+            raise ConfigError("give the noise of a pass in its changes: Changes(noise=...), not beside them")
+        changes = Changes(noise) if changes is None else changes
+        changes.check(self.config.layers)
+        return changes
 
 
 class Generator(nn.Module):

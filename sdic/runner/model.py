@@ -17,9 +17,10 @@ import torch
 
 from sdic import zoo
 from sdic.editing.directions import Located
-from sdic.errors import SdicError
+from sdic.errors import ConfigError, SdicError
 from sdic.loading import load, weights_of_run
-from sdic.methods.base import Inverter
+from sdic.methods import Inverter, find_method
+from sdic.methods.options import make_options, parse_value
 from sdic.pictures import domain_of
 from sdic.runner.edits import Edit
 from sdic.runner.records import FOLDER, writing
@@ -68,7 +69,9 @@ class LazyModel:
                 try:
                     with warnings.catch_warnings():
                         warnings.filterwarnings("ignore", "precision .* slow")  # the run has said so
-                        self._inverter = load(self.settings.model, self._device(), precision=precision)
+                        inverter = load(self.settings.model, self._device(), precision=precision, **self._options)
+                    self._check_options(type(inverter))
+                    self._inverter = inverter
                     if not self.named:
                         self._note(f"domain of {self.identity.weights}", domain_of(self._inverter) or "")
                 except Exception as error:
@@ -112,12 +115,30 @@ class LazyModel:
                 self._directions[located] = direction
         return [self._directions[located] for located in edit.directions]
 
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {name: parse_value(text) for name, text in self.settings.options.items()}
+
+    @property
+    def edit_options(self) -> dict[str, Any]:
+        """What of the method's options is asked for in its edits."""
+        return {"rule": self.settings.rule} if self.settings.rule else {}
+
+    def _check_options(self, kind: type[Inverter]) -> None:
+        """ConfigError for options that the method does not have, or that change nothing."""
+        make_options(kind.Options, {**self._options, **self.edit_options}, kind.method)
+        kind.check_edit(**self.edit_options)
+        idle = [name for name in self._options if name in kind.edit_options]
+        if idle and not self.settings.edits:
+            raise ConfigError(f"`sdic invert` does not edit, and takes no {idle[0]}; use: sdic edit")
+
     def _check(self) -> None:
         """Complain about a model that cannot be there, before anything is written."""
         name = self.settings.model
         if self.named and zoo.MODELS[name].method is None:
             raise SdicError(f"{name!r} is a network for losses and metrics, not a model that inverts")
         if self.named:
+            self._check_options(find_method(str(zoo.MODELS[name].method)))
             for wanted in zoo.MODELS[name].files:
                 zoo.need_file(wanted, name)
         elif (Path(name) / "checkpoints").is_dir():

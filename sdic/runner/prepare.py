@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,8 @@ class Plan:
                 raise ImageError("a broken link" if item.path.is_symlink() else "not a regular file")
             digest = item.digest(self.settings.max_pixels)
             facts = {"photo": digest, "model": self.model.name, "weights": self.model.weights}
-            prepared.facts = {**facts, "precision": self.settings.precision}
+            options = {"options": json.dumps(self.settings.options, sort_keys=True)} if self.settings.options else {}
+            prepared.facts = {**facts, "precision": self.settings.precision, **options}
             prepared.outputs = self._outputs(item, prepared.facts)
             prepared.missing = [o for o in prepared.outputs if not prepared.record.is_done(o.path, o.key)]
             if prepared.missing:

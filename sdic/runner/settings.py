@@ -12,7 +12,6 @@ from sdic.zoo import DOMAINS
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("fp32", "bf16", "fp16")
-RULES = ("paper", "released")
 
 
 @dataclass
@@ -21,12 +20,13 @@ class RunSettings:
     codes. out: where all goes. model: name or file; for the examples alone it may be left out (portraits).
 
     edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`. domain: whose direction names are meant; "" is the
-    model's own. rule: how the feature follows an edit. device, precision: of the model. batch_size: photos at a time, 0
-    for 4, or 1 on a CPU (as fast there, and less is lost when a run is stopped). shard: "i/n", part i (from 0) of n of
-    the sorted list. limit: only the first photos, 0 for all. save_inversions: keep each inversion as a file that `edit`
-    takes. save_latents: keep each code alone, a small file that `edit` takes as well. sheet_rows: photos per page of
-    the contact sheet, 0 for none; sheet_pages: at most so many pages. max_pixels: larger photos are refused.
-    wait_seconds: how long rank 0 waits for another rank that shows no sign of life.
+    model's own. options: of the model's method, by name. rule: the option of that name, for edits alone. device,
+    precision: of the model. batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when
+    a run is stopped). shard: "i/n", part i (from 0) of n of the sorted list. limit: only the first photos, 0 for all.
+    save_inversions: keep each inversion as a file that `edit` takes. save_latents: keep each code alone, a small file
+    that `edit` takes as well. sheet_rows: photos per page of the contact sheet, 0 for none; sheet_pages: at most so
+    many pages. max_pixels: larger photos are refused. wait_seconds: how long rank 0 waits for another rank that shows
+    no sign of life.
     """
 
     inputs: list[str] = field(default_factory=list)
@@ -34,7 +34,8 @@ class RunSettings:
     model: str = ""
     edits: list[str] = field(default_factory=list)
     domain: str = ""
-    rule: str = "paper"
+    rule: str = ""
+    options: dict[str, str] = field(default_factory=dict)
     device: str = "auto"
     precision: str = "fp32"
     batch_size: int = 0
@@ -48,7 +49,6 @@ class RunSettings:
     wait_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        _one_of("rule", self.rule, RULES)
         _one_of("precision", self.precision, PRECISIONS)
         if self.device.split(":")[0] not in DEVICES:
             _one_of("device", self.device, DEVICES)

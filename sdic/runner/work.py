@@ -113,9 +113,10 @@ class Worker:
             ]
             if wanted:
                 part = inversion[[index for index, _ in wanted]]
-                rule = self.plan.settings.rule
                 strengths = [torch.tensor(strength) for strength in edit.strengths]
-                images = self.model.inverter.edit(part, self.model.directions(edit), strengths, rule)  # type: ignore[arg-type]
+                images = self.model.inverter.edit(
+                    part, self.model.directions(edit), strengths, **self.model.edit_options
+                )
                 images = self.plan.geometry().visible(images)
                 edited.update({path: to_picture(image) for (_, path), image in zip(wanted, images, strict=True)})
         return inversion.cpu(), edited
@@ -138,7 +139,7 @@ class Worker:
                 else:
                     inversion.save(out / output.path, {"name": _printable(prepared.item.name), **prepared.facts})
                 record.add(output.path, output.key)
-        for folder, tensor in ((PHOTO, inversion.photo), (INITIAL, inversion.initial_image)):
+        for folder, tensor in ((PHOTO, inversion.photo), (INITIAL, inversion.extras.get("initial_image"))):
             if tensor is not None:
                 path = out / within_limits(f"{folder}/{prepared.item.stem}", ".png")
                 with writing(path, only_fatal=True):

@@ -1,4 +1,4 @@
-"""e4e's codes and the first reconstructions on disk, so that the largest frozen networks run once per photo.
+"""Codes and first reconstructions on disk, so that the largest frozen networks run once per photo.
 
 Entries are found by the photo's content (its pixels, and whether it is mirrored), in a folder named by the networks'
 weights, the input size and the arithmetic: nothing can be mistaken for something else, a changed photo is simply not
@@ -16,7 +16,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from sdic.data.dataset import Batch
-from sdic.training.stack import Stack
-from sdic.training.step import FirstPass, first_pass
+from sdic.errors import ConfigError
+from sdic.methods import Inverter
 from sdic.utils.files import atomic_file, write_atomic
 
 logger = logging.getLogger("sdic.training")
@@ -34,11 +34,11 @@ Entry = dict[str, Tensor]
 
 
 class FirstPassCache:
-    """A folder of entries. mode: "codes" {latent [L, D]}, or "first_pass" {latent, initial [3, H, W] float16}."""
+    """A folder of entries. names: the results of a method's `frozen_pass` that an entry holds; pictures as float16."""
 
-    def __init__(self, folder: str | os.PathLike[str], mode: str):
+    def __init__(self, folder: str | os.PathLike[str], names: Sequence[str]):
         self.folder = Path(folder)
-        self.mode = mode
+        self.names = tuple(names)
         self._places: dict[str, tuple[Path, int]] = {}
         self._sums: dict[str, int] = {}  # of entries; shards of earlier versions have none
         self._open: dict[tuple[int, Path], Any] = {}
@@ -46,11 +46,19 @@ class FirstPassCache:
         self.reload()
 
     @classmethod
-    def for_stack(cls, root: str | os.PathLike[str], mode: str, stack: Stack, precision: str) -> FirstPassCache:
-        """The cache of these networks below `root`."""
-        size = "x".join(map(str, stack.geometry.input_size))
-        name = f"{stack.hashes['encoder'][:12]}-{stack.hashes['generator'][:12]}-{size}-{precision}-{mode}"
-        return cls(Path(root) / name, mode)
+    def of(
+        cls, root: str | os.PathLike[str], mode: str, inverter: Inverter, hashes: Mapping[str, str]
+    ) -> FirstPassCache:
+        """The cache below `root` of the frozen networks with these hashes. mode: "codes" (the first of what the method
+        says is worth storing) or "first_pass" (all of it)."""
+        if not inverter.stored:
+            raise ConfigError(
+                f"data.cache={mode}: {inverter.method} has nothing that could be kept; set data.cache=off"
+            )
+        size = "x".join(map(str, inverter.geometry.input_size))
+        networks = "-".join(hashes[role][:12] for role in sorted(hashes))
+        name = f"{networks}-{size}-{inverter.precision}-{mode}"
+        return cls(Path(root) / name, inverter.stored[:1] if mode == "codes" else inverter.stored)
 
     def __len__(self) -> int:
         """The number of entries."""
@@ -111,28 +119,21 @@ class FirstPassCache:
         with atomic_file(self.folder / f"{name}.safetensors") as handle:
             handle.write(save(tensors, metadata={"digests": json.dumps(digests), "sums": json.dumps(sums)}))
 
-    def entries_of(self, first: FirstPass) -> list[Entry]:
-        """What is kept of a first pass, one entry a photo."""
-        entries: list[Entry] = [{"latent": latent} for latent in first.latent.cpu()]
-        if self.mode == "first_pass":
-            for entry, initial in zip(entries, first.initial.half().cpu(), strict=True):
-                entry["initial"] = initial
-        return entries
+    def entries_of(self, results: Mapping[str, Tensor]) -> list[Entry]:
+        """What is kept of a frozen pass, one entry a photo."""
+        rows = [(value.half() if value.ndim == 4 else value).cpu() for value in map(results.__getitem__, self.names)]
+        return [dict(zip(self.names, row, strict=True)) for row in zip(*rows, strict=True)]
 
-    def first_pass(self, stack: Stack, batch: Batch) -> FirstPass:
-        """The first pass of a batch, from its stored entries where it has them."""
+    def complete(self, inverter: Inverter, batch: Batch) -> dict[str, Tensor]:
+        """The kept results of a batch, from its stored entries where it has them: what a frozen pass need not make."""
         entries = list(batch.stored) or [None] * len(batch)
         missing = [index for index, entry in enumerate(entries) if entry is None]
         if missing:
-            made = self.entries_of(first_pass(stack, batch.photo[missing]))
+            made = self.entries_of(inverter.frozen_pass(batch.photo[missing]))
             for index, entry in zip(missing, made, strict=True):
                 entries[index] = entry
-        columns = {
-            name: _stacked([entry[name] for entry in entries if entry is not None]).to(batch.photo)
-            for name in ("latent", "initial")
-            if name == "latent" or self.mode == "first_pass"
-        }
-        return first_pass(stack, batch.photo, latent=columns["latent"], initial=columns.get("initial"))
+        found = [entry for entry in entries if entry is not None]
+        return {name: _stacked([entry[name] for entry in found]).to(batch.photo) for name in self.names}
 
     def is_complete(self, contents: object) -> bool:
         """Whether `mark_complete` was called for these contents (anything with a stable `repr`)."""
@@ -162,7 +163,11 @@ def _stacked(values: list[Tensor]) -> Tensor:
 
 
 def fill(
-    cache: FirstPassCache, stack: Stack, batches: Iterable[Batch], device: torch.device, stopped: Callable[[], bool]
+    cache: FirstPassCache,
+    inverter: Inverter,
+    batches: Iterable[Batch],
+    device: torch.device,
+    stopped: Callable[[], bool],
 ) -> int:
     """Make the entries that are missing; returns how many. What is made so far is kept when `stopped()`."""
     fresh: dict[str, Entry] = {}
@@ -170,7 +175,7 @@ def fill(
     for batch in batches:
         wanted = [i for i, digest in enumerate(batch.digests) if digest not in cache and digest not in fresh]
         if wanted:
-            made = cache.entries_of(first_pass(stack, batch.photo[wanted].to(device)))
+            made = cache.entries_of(inverter.frozen_pass(batch.photo[wanted].to(device)))
             fresh.update({batch.digests[i]: entry for i, entry in zip(wanted, made, strict=True)})
             count += len(wanted)
         if len(fresh) >= SHARD:

@@ -1,173 +1,98 @@
-"""Every setting of a training run. Defaults are the paper's for faces; a YAML file says what differs.
+"""The settings that every training has. What a task adds stands in its own file.
 
-Keys are dotted: `optim.lr` is `TrainConfig.optim.lr`. Every check names the keys it is about.
+Lengths and intervals are counted in images, so that they keep their meaning when the batch changes. A YAML file says
+what differs from the defaults; keys are dotted, and every check names the keys it is about.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from sdic.errors import ConfigError
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
+from sdic.settings import require, section, setting
 
 
 @dataclass
 class RunConfig:
-    """dir: the run folder; the same command again resumes what is there. steps: optimiser steps in all.
-    save_every, log_every, pictures_every: in steps; 0 is never (a checkpoint is always written at the end).
-    keep_last: checkpoints kept besides the best weights. seed: of everything random.
-    pictures: photos in a picture grid. tensorboard: also write TensorBoard events.
-    threads: CPU threads of a process; 0 leaves it to PyTorch.
-    on_nan: what to do about a step whose loss or gradient is not finite.
-    """
+    """The run as a whole."""
 
-    dir: str = "runs/sdic"
-    steps: int = 100_000
-    save_every: int = 2000
-    keep_last: int = 3
-    log_every: int = 50
-    pictures_every: int = 1000
-    pictures: int = 4
-    seed: int = 0
-    tensorboard: bool = True
-    threads: int = 0
-    on_nan: Literal["stop", "skip"] = "stop"
-
-    def __post_init__(self) -> None:
-        _require(self.steps >= 1, f"run.steps must be at least 1, got {self.steps}")
-        for name in ("save_every", "log_every", "pictures_every", "pictures", "threads"):
-            _require(getattr(self, name) >= 0, f"run.{name} must be 0 or more, got {getattr(self, name)}")
-        _require(self.keep_last >= 1, f"run.keep_last must be at least 1, got {self.keep_last}")
-        _require(self.dir != "", "run.dir must name a folder")
-
-
-@dataclass
-class DataConfig:
-    """source: a name in sdic.data.sources; "auto" is "zip" for a .zip file, else "folder". path: its folder or file.
-    names: a text file with one picture name a line; only those are used, in sorted order. limit: use only the first so
-    many pictures (0: all). flip: mirror each picture with probability 1/2. workers: loader processes.
-    cache: what of the frozen first pass is kept on disk: nothing, e4e's codes, or codes and first reconstructions.
-    cache_dir: where; empty is `cache` beside the run folders.
-    """
-
-    source: str = "auto"
-    path: str = ""
-    names: str = ""
-    limit: int = 0
-    flip: bool = True
-    workers: int = 2
-    cache: Literal["off", "codes", "first_pass"] = "off"
-    cache_dir: str = ""
+    dir: str = setting("runs/training", "the run folder; the same command again goes on from what is there")
+    images: int = setting(200_000, "images in all, over all processes; the run is finished then")
+    minutes: float = setting(
+        0.0, "wall-clock minutes after which it saves and stops; the same command goes on; 0: none"
+    )
+    fit_minutes: float = setting(
+        0.0,
+        "wall-clock minutes that all training together may take: the run is finished then, and learning rates fall by "
+        "the clock where it is ahead of the images; such a run cannot be repeated exactly; 0: any",
+    )
+    save_every: int = setting(4000, "images between two states; 0: only at the end")
+    keep_last: int = setting(3, "states kept, besides the best weights")
+    piece_mib: int = setting(0, "a state is written in pieces of so many MiB, to be carried anywhere; 0: in one file")
+    log_every: int = setting(100, "images between two lines of metrics.jsonl; 0: never")
+    pictures_every: int = setting(2000, "images between two picture grids; 0: only at the end")
+    pictures: int = setting(4, "photos in a picture grid; 0: no grids")
+    seed: int = setting(0, "of everything random")
+    tensorboard: bool = setting(True, "also write TensorBoard events")
+    threads: int = setting(0, "CPU threads of a process; 0 leaves it to PyTorch")
+    on_nan: Literal["stop", "skip"] = setting("stop", "what to do about a step that is not finite")
 
     def __post_init__(self) -> None:
-        _require(self.limit >= 0, f"data.limit must be 0 (all) or more, got {self.limit}")
-        _require(self.workers >= 0, f"data.workers must be 0 or more, got {self.workers}")
-
-
-@dataclass
-class ModelConfig:
-    """frozen: where generator and e4e come from: a model name (`sdic models`), a weight file, or "tiny" (untrained).
-    generator: another name or file to take the generator from, where `frozen` holds only an encoder.
-    start: a name or file with DIPN and DICN to start from; empty: from nothing.
-    preset: which text the two networks follow. layer: the compensated layer k of the generator.
-    map: what the discrepancy map is (see `DIPNConfig`): "predicted" as in the paper; "difference" or "refined" where
-    there are minutes, not days. A "refined" run may start from a "difference" one.
-    spatial_contextual, attention, fusion: the switches of Table 2 and Figure 4 (ablations: False, False, "affine").
-    noise: of the generator while training; validation always uses the fixed one.
-    batchnorm: statistics of a training batch: "local" per process, "sync" over all processes, "frozen" stored ones.
-    activation_checkpointing: recompute the generator's activations in the backward pass: slower, less memory.
-    """
-
-    frozen: str = "e4e-ffhq"
-    generator: str = ""
-    start: str = ""
-    preset: Literal["released", "paper"] = "paper"
-    layer: int = 7
-    map: Literal["predicted", "difference", "refined"] = "predicted"
-    spatial_contextual: bool = True
-    attention: bool = True
-    fusion: Literal["attention", "affine"] = "attention"
-    noise: Literal["fixed", "random"] = "fixed"
-    batchnorm: Literal["local", "sync", "frozen"] = "local"
-    activation_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        _require(self.layer >= 1, f"model.layer must be 1 or more, got {self.layer}")
-        _require(self.frozen != "", "model.frozen must name a model, a file, or tiny")
-
-
-@dataclass
-class LossConfig:
-    """l2, lpips, id, edit: weights of the terms of eq. 7-9; 0 leaves a term out, and its network is not needed.
-    l2_form: "mse", the mean squared error of the tables, or "euclidean", the norm of the difference as the text says.
-    lpips_weights: "pretrained", or "random" for a first look without files (then called lpips_random everywhere); or a
-    model (`sdic models`) or weight file with an attribute network, whose features then give the distance (called
-    perceptual everywhere).
-    id_network: "arcface" for faces, "moco" for other domains, another model's name, a weight file, or "none".
-    edit_form: "paper" L1(w, w') + L1(F, F') (eq. 8), or "released" 0.2 MSE(w, w') + 0.8 MSE(F, F').
-    """
-
-    l2: float = 1.0
-    lpips: float = 0.8
-    id: float = 0.2
-    edit: float = 0.5
-    l2_form: Literal["mse", "euclidean"] = "mse"
-    lpips_weights: str = "pretrained"
-    id_network: str = "arcface"
-    edit_form: Literal["paper", "released"] = "paper"
-
-    def __post_init__(self) -> None:
-        for name in ("l2", "lpips", "id", "edit"):
-            _require(getattr(self, name) >= 0, f"loss.{name} must be 0 or more, got {getattr(self, name)}")
-        _require(self.l2 + self.lpips + self.id + self.edit > 0, "loss.l2, loss.lpips, loss.id and loss.edit are all 0")
-        _require(
-            self.lpips == 0 or self.lpips_weights not in ("", "none"),
-            f"loss.lpips is {self.lpips} but loss.lpips_weights is {self.lpips_weights or 'empty'}; set loss.lpips=0, "
-            "or name pretrained, random, a model or a file",
+        require(self.dir != "", "run.dir must name a folder")
+        for name, least in (("images", 1), ("keep_last", 1)):
+            require(getattr(self, name) >= least, f"run.{name} must be at least {least}, got {getattr(self, name)}")
+        every = (
+            "minutes",
+            "fit_minutes",
+            "save_every",
+            "piece_mib",
+            "log_every",
+            "pictures_every",
+            "pictures",
+            "threads",
         )
-        _require(
-            self.id == 0 or self.id_network != "none",
-            f"loss.id is {self.id} but loss.id_network is none; set loss.id=0 or name a network",
-        )
+        for name in every:
+            require(getattr(self, name) >= 0, f"run.{name} must be 0 or more, got {getattr(self, name)}")
 
 
 @dataclass
 class OptimConfig:
-    """name: "ranger" is the field's (RAdam, Lookahead, gradient centralization), "ranger21" the package of that name,
-    "soap" Adam in the eigenbasis of Shampoo's preconditioner: most per step in short trainings, with beta2 0.95.
-    lr: constant, or falling to 0 along a cosine over the last `fall` (a share) of the steps; ranger21 warms up and down
-    by itself. batch: photos a step, over all processes and micro-batches.
-    accumulate: micro-batches a step and process. clip: largest gradient norm, 0 is no clipping.
-    ema: decay of the averaged weights that are validated and exported, 0 is none.
-    """
+    """One optimiser's step, and what comes with it."""
 
-    name: Literal["ranger", "ranger21", "adam", "soap"] = "ranger"
-    lr: float = 1e-3
-    fall: float = 0.0
-    beta1: float = 0.95
-    beta2: float = 0.999
-    eps: float = 1e-5
-    batch: int = 2
-    accumulate: int = 1
-    clip: float = 0.0
-    ema: float = 0.0
+    name: Literal["ranger", "ranger21", "adam", "soap"] = setting(
+        "ranger",
+        "ranger is the field's (RAdam, Lookahead, gradient centralization), ranger21 the package of that name, soap "
+        "Adam in the eigenbasis of Shampoo's preconditioner",
+    )
+    lr: float = setting(1e-3, "learning rate")
+    fall: float = setting(0.0, "share of the run, at its end, over which the rate falls along a cosine")
+    final: float = setting(0.0, "share of the rate that it falls to")
+    beta1: float = setting(0.95, "decay of the gradient's mean")
+    beta2: float = setting(0.999, "decay of the gradient's square (soap: 0.95)")
+    eps: float = setting(1e-5, "added to the root of the square's mean")
+    batch: int = setting(2, "images a step, over all processes and micro-batches")
+    accumulate: int = setting(1, "micro-batches a step and process")
+    clip: float = setting(0.0, "largest norm of a phase's gradient; 0: any")
+    ema_images: float = setting(
+        0.0, "half-life, in images, of the average of the weights that is validated and exported; 0: no average"
+    )
+    batchnorm: Literal["local", "sync", "frozen"] = setting(
+        "local", "statistics of batch normalisation: of each process, of all processes together, or the stored ones"
+    )
 
     def __post_init__(self) -> None:
-        _require(self.lr > 0, f"optim.lr must be above 0, got {self.lr}")
-        _require(0 <= self.fall <= 1, f"optim.fall is a share of the steps, 0 to 1, got {self.fall}")
-        _require(self.fall == 0 or self.name != "ranger21", "ranger21 has a schedule of its own; set optim.fall=0")
-        for name in ("beta1", "beta2", "ema"):
-            _require(0 <= getattr(self, name) < 1, f"optim.{name} must be in [0, 1), got {getattr(self, name)}")
-        _require(self.eps > 0, f"optim.eps must be above 0, got {self.eps}")
-        _require(self.batch >= 1, f"optim.batch must be at least 1, got {self.batch}")
-        _require(self.accumulate >= 1, f"optim.accumulate must be at least 1, got {self.accumulate}")
-        _require(self.clip >= 0, f"optim.clip must be 0 (off) or more, got {self.clip}")
-        _require(
+        require(self.lr > 0, f"optim.lr must be above 0, got {self.lr}")
+        require(0 <= self.fall <= 1, f"optim.fall is a share of the run, 0 to 1, got {self.fall}")
+        require(0 <= self.final <= 1, f"optim.final is a share of the rate, 0 to 1, got {self.final}")
+        require(self.fall == 0 or self.name != "ranger21", "ranger21 has a schedule of its own; set optim.fall=0")
+        for name in ("beta1", "beta2"):
+            require(0 <= getattr(self, name) < 1, f"optim.{name} must be in [0, 1), got {getattr(self, name)}")
+        require(self.eps > 0, f"optim.eps must be above 0, got {self.eps}")
+        for name in ("batch", "accumulate"):
+            require(getattr(self, name) >= 1, f"optim.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("clip", "ema_images"):
+            require(getattr(self, name) >= 0, f"optim.{name} must be 0 (off) or more, got {getattr(self, name)}")
+        require(
             self.batch % self.accumulate == 0,
             f"optim.batch={self.batch} cannot be split into optim.accumulate={self.accumulate} equal parts",
         )
@@ -175,44 +100,23 @@ class OptimConfig:
 
 @dataclass
 class ValidationConfig:
-    """every: in steps, 0 is never. source, path, names, limit: as in `data`; an empty path is no validation, unless the
-    source needs none. metrics: names in sdic.evaluation.metrics. best: the metric by which the best weights are kept.
-    """
+    """What is measured on the way."""
 
-    every: int = 5000
-    source: str = "auto"
-    path: str = ""
-    names: str = ""
-    limit: int = 1000
-    metrics: list[str] = field(default_factory=lambda: ["l2", "psnr", "ssim", "lpips", "id"])
-    best: str = "lpips"
+    every: int = setting(0, "images between two validations; 0: none on the way")
+    best: str = setting("", "the value by which the best weights are kept; empty: none are")
 
     def __post_init__(self) -> None:
-        _require(self.every >= 0, f"validation.every must be 0 (never) or more, got {self.every}")
-        _require(self.limit >= 0, f"validation.limit must be 0 (all) or more, got {self.limit}")
-        _require(
-            self.best in self.metrics,
-            f"validation.best={self.best} is not among validation.metrics={','.join(self.metrics)}",
-        )
+        require(self.every >= 0, f"validation.every must be 0 (never) or more, got {self.every}")
 
 
 @dataclass
-class TrainConfig:
-    """A whole run. precision: of the networks' arithmetic; weights and losses stay float32. device: "auto", "cpu",
-    "cuda", ...; under torchrun each process takes its own GPU."""
+class TrainingConfig:
+    """What every task has. A task's config adds `data`, `model` and its own."""
 
-    run: RunConfig = field(default_factory=RunConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    validation: ValidationConfig = field(default_factory=ValidationConfig)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        _require(
-            self.data.cache == "off" or self.model.noise == "fixed",
-            f"data.cache={self.data.cache} keeps first reconstructions, which model.noise=random makes anew each time; "
-            "set data.cache=off or model.noise=fixed",
-        )
+    run: RunConfig = section(RunConfig)
+    optim: OptimConfig = section(OptimConfig)
+    validation: ValidationConfig = section(ValidationConfig)
+    precision: Literal["fp32", "bf16", "fp16"] = setting(
+        "fp32", "of the networks' arithmetic; weights, losses and discriminators stay float32"
+    )
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps; under torchrun each process takes its own GPU")

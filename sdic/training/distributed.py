@@ -6,6 +6,7 @@ Started by torchrun there are WORLD_SIZE processes; started plainly there is one
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,22 @@ class World:
         for found in self.gather(problem):
             if found:
                 raise SdicError(found)
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their mean over processes, in one piece (parameters without one are left out)."""
+        if self.size > 1:
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+            for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(part.view_as(gradient))
+
+    def together(self, rows: Tensor) -> Tensor:
+        """Every process's rows [B, ...] as one [B * size, ...], in the order in which one process would have them."""
+        if self.size == 1:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.stack(parts, 1).flatten(0, 1)
 
     def share_buffers(self, module: nn.Module) -> None:
         """Give every process the first one's buffers (running statistics of normalisation)."""

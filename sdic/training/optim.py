@@ -42,17 +42,12 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter], ste
     return _quiet_ranger21(list(parameters), config, steps)
 
 
-def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """The rate of step `step` (0, 1, ...) of a run of `steps`: `lr`, falling along a cosine over the last `fall`."""
-    left = (steps - step) / max(1.0, config.fall * steps)
-    return config.lr * (0.5 - 0.5 * math.cos(math.pi * min(1.0, left)))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimConfig, step: int, steps: int) -> None:
-    """Give an optimiser the rate of a step; ranger21 keeps its own schedule."""
-    if config.name != "ranger21":
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, steps)
+def learning_rate(config: OptimConfig, done: float, total: float, rate: float | None = None) -> float:
+    """The rate (`optim.lr`, or another one to begin with) when `done` of `total` is done: constant, then along a cosine
+    to `final` of it over the last `fall` of the run."""
+    left = min(1.0, (total - done) / (config.fall * total)) if config.fall else 1.0
+    rise = 0.5 - 0.5 * math.cos(math.pi * left)
+    return (config.lr if rate is None else rate) * (config.final + (1 - config.final) * rise)
 
 
 _COUNTERS = (
@@ -111,7 +106,7 @@ def _quiet_ranger21(parameters: list[nn.Parameter], config: OptimConfig, steps: 
 class WeightAverage:
     """Exponential moving average of a network's parameters; its buffers are copied."""
 
-    def __init__(self, network: nn.Module, decay: float):
+    def __init__(self, network: nn.Module, decay: float = 0.0):
         self.decay = decay
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
 

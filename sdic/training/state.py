@@ -1,120 +1,112 @@
-"""What a run needs to go on where it stopped, and the weights it gives away.
-
-`checkpoints/state-STEP.pt` holds what trains, the optimiser and the counters, nothing frozen: of that only hashes.
-`checkpoints/weights-STEP.safetensors` (and `best.safetensors`) hold DIPN and DICN for `sdic.load`.
-"""
+"""A run's state: everything that its next step depends on; of what is frozen only the hashes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from sdic.checkpoints import write_native
+from sdic.config import to_plain
 from sdic.errors import CheckpointError
-from sdic.training.optim import WeightAverage
-from sdic.training.stack import Stack
-from sdic.training.state_files import step_of, write_state
+from sdic.training.task import Task
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
 class Progress:
-    """step: optimiser steps done. samples: photos seen, over all processes. skipped: steps left out in a row.
-    sums, count: of the loss terms since the last line of metrics.jsonl. best: the best validation value so far.
+    """How far a run is.
+
+    steps: training steps done. images: had so far, over all processes. skipped: phases left out in a row.
+    sums, counts: of the terms since the last line of metrics.jsonl. lines: of metrics.jsonl.
+    best, best_measured: the best validation so far, by its value, and all of it. measured: the last validation.
+    seconds: of training, over all calls, where `run.fit_minutes` asks.
     """
 
-    step: int = 0
-    samples: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
-    best: float | None = None
+    steps: int = 0
+    images: int = 0
     skipped: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    best: float | None = None
+    best_measured: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    lines: int | None = None
 
 
-@dataclass
-class Trained:
-    """Everything that changes during training."""
-
-    compensator: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    average: WeightAverage | None
-    progress: Progress
-
-
-def save_state(folder: Path, trained: Trained, config: dict[str, Any], hashes: dict[str, str], keep: int) -> None:
-    """Write `state-STEP.pt`, whole or not at all, and delete all but the newest `keep`."""
-    progress = trained.progress
-    state = {
+def collect(
+    task: Task, scalers: Mapping[str, torch.amp.GradScaler], progress: Progress, hashes: Mapping[str, str]
+) -> dict[str, Any]:
+    """The state of a run. hashes: fingerprints of the frozen networks."""
+    return {
         "version": VERSION,
-        "compensator": trained.compensator.state_dict(),
-        "optimizer": trained.optimizer.state_dict(),
-        "scaler": trained.scaler.state_dict(),
-        "average": None if trained.average is None else trained.average.network.state_dict(),
+        "task": task.name,
+        "config": to_plain(task.config),
+        "frozen": dict(hashes),
         "progress": dict(vars(progress)),
-        "config": config,
-        "frozen": hashes,
+        "extra": {name: value.cpu() for name, value in task.extra.items()},
+        "parts": {
+            part: {name: item.state_dict() for name, item in items.items()}
+            for part, items in _changing(task, scalers).items()
+        },
     }
-    write_state(folder, progress.step, state, keep)
 
 
-def load_state(
-    path: Path, state: dict[str, Any], trained: Trained, config: dict[str, Any], hashes: dict[str, str]
-) -> int:
-    """Put the state of a file into `trained`; returns its step. CheckpointError where the frozen networks or what
-    trains are others; errors of other kinds where it is no state of ours."""
-    if state["version"] != VERSION:
-        raise CheckpointError(f"{path}: a state of version {state['version']}, this sdic writes {VERSION}")
+def restore(
+    state: dict[str, Any],
+    task: Task,
+    scalers: Mapping[str, torch.amp.GradScaler],
+    hashes: Mapping[str, str],
+    where: str,
+) -> Progress:
+    """Put a state into a task. CheckpointError where it was made with other networks or settings."""
+    if (state["version"], state["task"]) != (VERSION, task.name):
+        raise CheckpointError(
+            f"{where}: a state of {state['task']}, version {state['version']}; this is {task.name}, version {VERSION}; "
+            "use another run.dir"
+        )
     for role, mine in hashes.items():
-        if state["frozen"][role] != mine:
+        other = str(state["frozen"].get(role))
+        if other != mine:
             raise CheckpointError(
-                f"{path} was trained with the {role} {state['frozen'][role][:16]}..., model.frozen="
-                f"{config['model']['frozen']} has {mine[:16]}...; use the same files, or another run.dir"
+                f"{where} was trained with the {role} {other[:16]}..., now it is {mine[:16]}...; use the same files, "
+                "or another run.dir"
             )
-    changed = [
-        f"{part}.{key} (was {state['config'][part].get(key)}, is {config[part][key]})"
-        for part, keys in BOUND.items()
-        for key in keys
-        if state["config"][part].get(key) != config[part][key]
-    ]
+    was, now = (_chosen(config, task.bound) for config in (state["config"], to_plain(task.config)))
+    changed = [f"{key} (was {was.get(key)}, is {now[key]})" for key in now if was.get(key) != now[key]]
     if changed:
-        raise CheckpointError(f"{path} was trained with other settings: {', '.join(changed)}; use another run.dir")
-    trained.compensator.load_state_dict(state["compensator"])
-    trained.optimizer.load_state_dict(state["optimizer"])
-    trained.scaler.load_state_dict(state["scaler"])
-    if trained.average is not None:
-        trained.average.network.load_state_dict(state["average"] or state["compensator"])
-    vars(trained.progress).update(vars(Progress(**state["progress"])))
-    return trained.progress.step
+        raise CheckpointError(f"{where} was trained with other settings: {', '.join(changed)}; use another run.dir")
+    for part, items in _changing(task, scalers).items():
+        for name, item in items.items():
+            found = state["parts"][part].get(name)
+            # An average that is new begins with the network.
+            item.load_state_dict(state["parts"]["networks"][name] if found is None else found)
+    for name in task.extra:
+        task.extra[name] = state["extra"][name].to(task.device)
+    return Progress(**state["progress"])
 
 
-BOUND = {
-    "model": ("preset", "layer", "map", "spatial_contextual", "attention", "fusion"),
-    "optim": ("name",),
-    "run": ("seed",),
-}
-"""Settings that a state cannot be continued without: they decide what its tensors, or its order of pictures, mean."""
-
-
-def write_weights(path: Path, network: nn.Module, stack: Stack, name: str, step: int) -> None:
-    """DIPN and DICN as a file of ours, with what `sdic.load` needs to put the frozen part beside them."""
-    source = {
-        "name": name,
-        "step": str(step),
-        **stack.origin,
-        "layer": str(stack.layer),
-        **{f"{role}_sha256": value for role, value in stack.hashes.items()},
+def _changing(task: Task, scalers: Mapping[str, torch.amp.GradScaler]) -> dict[str, dict[str, Any]]:
+    """Everything that has a `state_dict`. An optimiser of several phases is called by the first one's name."""
+    optimizers = {id(phase.optimizer): (phase.name, phase.optimizer) for phase in reversed(task.phases)}
+    return {
+        "networks": dict(task.networks),
+        "averages": {role: average.network for role, average in task.averages.items()},
+        "optimizers": dict(optimizers.values()),
+        "scalers": dict(scalers),
     }
-    compensator: Any = network
-    write_native(path, {"dipn": compensator.dipn, "dicn": compensator.dicn}, source)
 
 
-def prune_weights(folder: Path, step: int, keep: int) -> None:
-    """Delete all but the newest `keep` weights up to a step; the best weights stay."""
-    for path in [p for p in sorted(folder.glob("weights-*.safetensors")) if step_of(p) <= step][:-keep]:
-        path.unlink(missing_ok=True)
+def _chosen(config: dict[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    """The settings of a plain config whose dotted key is, or lies below, one of `keys`."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        key = prefix + name
+        if isinstance(value, dict):
+            found |= _chosen(value, keys, f"{key}.")
+        elif any(key == one or key.startswith(f"{one}.") for one in keys):
+            found[key] = value
+    return found

@@ -1,7 +1,7 @@
 """States on disk, for every training: written whole, checked when read, and where one is damaged the older one counts.
 
-A state is one file that torch wrote, `state-STEP.pt`, whose zip has a checksum of every entry; or such a file in
-pieces, `state-STEP.000` and so on, with an index `state-STEP.json` that is written last and holds their hash.
+A state is one file that torch wrote, `state-IMAGES.pt`, whose zip has a checksum of every entry; or such a file in
+pieces, `state-IMAGES.000` and so on, with an index `state-IMAGES.json` that is written last and holds their hash.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from typing import Any, TypeVar
 import torch
 
 from sdic.errors import CheckpointError, SdicError
+from sdic.training.distributed import World
 from sdic.utils.files import TEMPORARY_PREFIX, atomic_file, write_atomic
 
 T = TypeVar("T")
 NAME = re.compile(r"state-(\d+)\.(pt|json|\d{3,})")
 
 
-def write_state(folder: Path, step: int, state: dict[str, Any], keep: int, piece: int = 0) -> None:
+def write_state(folder: Path, images: int, state: dict[str, Any], keep: int, piece: int = 0) -> None:
     """Write a state, then delete all but the newest `keep`: at every moment a whole one is on disk.
 
-    piece: the largest size of a file in bytes, 0 for one file. States of later steps go too: a run that is at an
-    earlier step has found them damaged.
+    piece: the largest size of a file in bytes, 0 for one file. Later states go too: a run that is before them has found
+    them damaged.
     """
     buffer = io.BytesIO()  # and not the file: torch reports a full disk as an error of its own
     torch.save(state, buffer)
-    blob, stem = buffer.getbuffer(), f"state-{step:08d}"
+    blob, stem = buffer.getbuffer(), f"state-{images:08d}"
     pieces = [blob[place : place + piece] for place in range(0, len(blob), piece)] if piece else [blob]
     files = [folder / (f"{stem}.{number:03d}" if piece else f"{stem}.pt") for number in range(len(pieces))]
     try:
@@ -41,14 +42,14 @@ def write_state(folder: Path, step: int, state: dict[str, Any], keep: int, piece
             with atomic_file(file) as handle:
                 handle.write(part)
         if piece:
-            index = {"step": step, "parts": len(pieces), "sha256": hashlib.sha256(blob).hexdigest()}
+            index = {"images": images, "parts": len(pieces), "sha256": hashlib.sha256(blob).hexdigest()}
             write_atomic(folder / f"{stem}.json", json.dumps(index))
     except OSError:
         if piece and not (folder / f"{stem}.json").is_file():
             for file in files:  # pieces without an index are of no use and take room
                 file.unlink(missing_ok=True)
         raise
-    kept = [path.stem for path in list_states(folder) if step_of(path) <= step][-keep:]
+    kept = [path.stem for path in list_states(folder) if images_of(path) <= images][-keep:]
     for path in folder.glob("state-*"):
         if NAME.fullmatch(path.name) and path.stem not in kept:
             path.unlink(missing_ok=True)
@@ -57,11 +58,11 @@ def write_state(folder: Path, step: int, state: dict[str, Any], keep: int, piece
 def list_states(folder: Path) -> list[Path]:
     """The states in a folder, whole or not, oldest first: each by its one file or its index."""
     found = (path for path in folder.glob("state-*") if NAME.fullmatch(path.name) and path.suffix in (".pt", ".json"))
-    return sorted(found, key=step_of)
+    return sorted(found, key=images_of)
 
 
-def step_of(path: Path) -> int:
-    """The step in a file name of ours."""
+def images_of(path: Path) -> int:
+    """The images in a file name of ours."""
     return int(re.search(r"-(\d+)", path.name).group(1))  # type: ignore[union-attr]
 
 
@@ -123,3 +124,14 @@ def keeping(folder: Path) -> Iterator[None]:
             f"{place}: {error.strerror}. The run ends here. {kept}; make room, or make it writable, and the same "
             f"command {then}"
         ) from error
+
+
+def all_or_none(world: World, folder: Path, work: Callable[[], None]) -> None:
+    """Every process does its work. Where the disk fails one of them, all end with its line, and none waits for it."""
+    problem = ""
+    try:
+        with keeping(folder):
+            work()
+    except SdicError as error:
+        problem = str(error)
+    world.end_if(problem)

@@ -66,14 +66,14 @@ def stages(inverter: Any, photo: torch.Tensor) -> dict[str, torch.Tensor]:
     edit = inverter.edit(inversion, sdic.Direction(direction), 0.5, rule="released")
     with torch.no_grad():
         shift = 0.5 * direction[None]
-        feature_edited = inverter._edited_feature(inversion, shift, "released")
+        feature_edited = inverter.with_options(rule="released")._edited_feature(inversion, shift)
     return {
         "encoder_raw": latent - inverter.encoder.latent_avg,
         "latent": latent,
         "initial_image": whole,
         "feature": feature,
         "initial_lowres": initial,
-        "discrepancy": inversion.discrepancy,
+        "discrepancy": inversion.extras["discrepancy"],
         "feature_enhanced": inversion.feature,
         "latent_enhanced": inversion.latent,
         "inversion": inversion.image,
@@ -115,7 +115,7 @@ def test_a_wrong_map_is_seen(photo: torch.Tensor, monkeypatch: pytest.MonkeyPatc
     inverter: Any = build_inverter("sdic", bundle, zoo.DOMAINS["face"])
     inversion = inverter.invert(photo)
     assert deviation("latent", inversion.base_latent) < TOLERANCE
-    assert deviation("discrepancy", inversion.discrepancy) > 10 * TOLERANCE
+    assert deviation("discrepancy", inversion.extras["discrepancy"]) > 10 * TOLERANCE
 
 
 def test_other_names_of_the_same_parts(photo: torch.Tensor) -> None:

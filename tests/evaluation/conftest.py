@@ -17,7 +17,7 @@ from sdic.checkpoints import write_native
 from sdic.cli import main
 from sdic.editing.directions import save_direction
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
-from sdic.pretraining.directions import write_cards
+from sdic.portraits.directions import write_cards
 from sdic.types import Direction
 
 

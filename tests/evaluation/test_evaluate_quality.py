@@ -5,7 +5,6 @@ import torch
 
 from sdic.evaluation.quality import generator_quality
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
-from sdic.pretraining.config import AdversarialConfig
 from sdic.types import Geometry
 
 
@@ -42,11 +41,13 @@ def test_every_sample_has_noise_of_its_own_and_every_run_the_same(noisy):
 def test_pretraining_measures_its_generator_in_the_same_way(noisy, monkeypatch):
     from types import SimpleNamespace
 
-    from sdic.pretraining.adversarial import AdversarialStage
+    from sdic.training.distributed import World
+    from sdic.training.tasks.stylegan2 import StyleGAN2Config, StyleGAN2Task
 
-    stage = AdversarialStage(AdversarialConfig(evaluate=8))
-    stage.config.data.source = "folder"
-    stage.device = torch.device("cpu")
+    config = StyleGAN2Config(evaluate=8, path=0, r1=0)
+    config.data.source = "folder"
+    config.data.resolution, config.model.channels = 32, [8, 8, 8, 8]
+    stage = StyleGAN2Task(config, World(0, 1, torch.device("cpu")))
     seen = []
 
     def pooled(pictures):
@@ -54,9 +55,10 @@ def test_pretraining_measures_its_generator_in_the_same_way(noisy, monkeypatch):
         return pictures.flatten(1)[:, ::97]
 
     real = torch.rand(8, 3, 32, 32) * 2 - 1
-    stage.bank = type("Bank", (), {"__len__": lambda self: 8, "batch": lambda self, index: real[index]})()
+    batch = {"__len__": lambda self: 8, "batch": lambda self, index: real[index], "z": None}
+    stage.samples = type("Samples", (), batch)()
     stage.perceptual = SimpleNamespace(network=SimpleNamespace(pooled=pooled))
-    monkeypatch.setattr(stage, "shown", lambda name: noisy)
+    monkeypatch.setattr(stage, "average", lambda name: noisy)
     stage.evaluate()
     assert len(seen[-2].unique(dim=0)) == 8  # the samples, and then half as many
     assert len(seen[-1].unique(dim=0)) == 4

@@ -12,7 +12,8 @@ from PIL import Image
 
 from sdic.data.portraits.write import write_split
 from sdic.evaluation import work
-from sdic.methods import E4EInverter, SDICInverter
+from sdic.methods.e4e import E4EInverter
+from sdic.methods.sdic import SDICInverter
 
 FEW = ("--limit", "2", "--edit-limit", "1", "--change", "yaw=10,20", "--change", "age=20", "--sheet", "1")
 MEASURES = {"psnr", "ssim", "l2", "perceptual", "id", "seconds", "images", "edits"}

@@ -6,8 +6,11 @@ import torch
 from sdic.config import load_config
 from sdic.errors import CheckpointError
 from sdic.losses.perceptual import BACKBONE, load_backbone, pretrained_lpips, random_lpips
-from sdic.training.config import TrainConfig
-from sdic.training.features import build_features
+from sdic.training.task import find_task
+from sdic.training.tasks.inverter_settings import build_networks
+
+TrainConfig = find_task("sdic").config
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +67,11 @@ def test_a_missing_file_says_where_it_was_looked_for_and_the_way_out(tmp_path, m
     monkeypatch.setattr("sdic.zoo.REPOSITORY", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError) as error:
-        build_features(load_config(TrainConfig))
+        build_networks(load_config(TrainConfig), CPU)
     for word in (BACKBONE, str(tmp_path), "download.pytorch.org", "loss.lpips=0", "loss.lpips_weights=random"):
         assert word in str(error.value)
 
 
 def test_random_weights_are_used_only_when_asked_for():
     words = ["loss.lpips_weights=random", "loss.id=0", "loss.id_network=none"]
-    assert build_features(load_config(TrainConfig, None, words)).lpips.name == "lpips_random"
+    assert build_networks(load_config(TrainConfig, None, words), CPU).lpips.name == "lpips_random"

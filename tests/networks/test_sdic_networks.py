@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from sdic.errors import ConfigError
+from sdic.fast import optimize_for_inference
 from sdic.networks.compensator import Compensator, pad_square
 from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.irse import IRBody
-from sdic.networks.optimize import optimize_for_inference
 
 CPU = torch.device("cpu")
 DIPNS = [
@@ -150,7 +150,7 @@ def test_strips_of_the_volume_do_not_change_it(monkeypatch: pytest.MonkeyPatch) 
     with torch.no_grad():
         whole = fast(photo, initial)
         for rows in (2, 6, 10):
-            monkeypatch.setattr("sdic.networks.optimize.STRIP_BYTES", rows * 4 * 48 * 32 * 8)
+            monkeypatch.setattr("sdic.fast.volumes.STRIP_BYTES", rows * 4 * 48 * 32 * 8)
             torch.testing.assert_close(fast(photo, initial), whole, atol=1e-4, rtol=1e-4)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from sdic.changes import Changes
 from sdic.errors import ConfigError
+from sdic.fast import accelerate
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.ops import use_reference
@@ -98,24 +103,28 @@ def test_batch_equals_singles(generator: Generator, latent: torch.Tensor) -> Non
 def test_fast_equals_reference(generator: Generator, latent: torch.Tensor) -> None:
     with use_reference():
         expected = generator.synthesis(latent)
+    fast = accelerate(copy.deepcopy(generator))
     with torch.no_grad():
-        for rows in (latent, latent[:1]):
-            torch.testing.assert_close(generator.synthesis(rows), expected[: len(rows)], atol=2e-5, rtol=1e-5)
+        for network in (generator, fast):
+            for rows in (latent, latent[:1]):
+                torch.testing.assert_close(network.synthesis(rows), expected[: len(rows)], atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [8, 16, 32])
-def test_subsampled_equals_interpolation(size: int) -> None:
+def test_the_shrunk_image_equals_interpolation(size: int) -> None:
     """Large enough for the strips to be used, at a factor of 16, 8 and 4 (and the general way at 16)."""
     config = GeneratorConfig(128, style_dim=16, mapping_layers=1, channel_base=65536, channel_max=512)
-    network = Generator(config).eval().requires_grad_(False)
+    plain = Generator(config).eval().requires_grad_(False)
+    fast: Any = accelerate(copy.deepcopy(plain))
     latent = torch.randn(1, config.latent_rows, 16)
     with torch.no_grad():
-        assert network.synthesis._in_strips(config.layers - 1, latent)
-        expected = F.interpolate(network.synthesis(latent).clamp(-1, 1), size=(size, size), mode="bilinear")
-        got = network.synthesis.subsampled(latent, size)
-        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
-        state = network.synthesis.until(4, latent)
-        torch.testing.assert_close(network.synthesis.subsampled(latent, size, state), got, atol=1e-5, rtol=1e-5)
+        assert fast.synthesis._in_strips(config.layers - 1, latent, Changes())
+        expected = F.interpolate(plain.synthesis(latent).clamp(-1, 1), size=(size, size), mode="bilinear")
+        for network in (plain, fast):
+            got = network.synthesis.shrunk(latent, size)
+            torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+            state = network.synthesis.until(4, latent)
+            torch.testing.assert_close(network.synthesis.shrunk(latent, size, state), got, atol=1e-5, rtol=1e-5)
 
 
 def test_noise(generator: Generator, latent: torch.Tensor) -> None:
@@ -133,6 +142,7 @@ def test_noise(generator: Generator, latent: torch.Tensor) -> None:
 def test_frozen_weights_follow_a_changed_parameter(generator: Generator, latent: torch.Tensor) -> None:
     """The scaled weights are kept between calls, and must not outlive a change."""
     network = Generator(SMALL).eval().requires_grad_(False)
+    accelerate(network)
     with torch.no_grad():
         before = network.synthesis(latent)
         network.synthesis.convs[4].weight.mul_(torch.randn(1, SMALL.layer_channels(4), 1, 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from sdic.ops import (
     StyledConvWeights,
@@ -15,11 +14,7 @@ from sdic.ops import (
     styled_conv_reference,
     upsample_rgb,
     use_reference,
-    winograd,
 )
-from sdic.ops import strips as strips_module
-from sdic.ops.modulated_conv import fold
-from sdic.ops.strips import FoldedBlock, block_in_strips, last_block_subsampled
 
 
 def close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
@@ -65,22 +60,32 @@ def test_switch_is_restored_after_an_error() -> None:
 
 @pytest.mark.parametrize("upsample", [False, True])
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("gradients", [False, True])
-def test_styled_conv_matches_the_grouped_convolution(upsample: bool, batch: int, gradients: bool) -> None:
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+def test_styled_conv_matches_the_grouped_convolution(upsample: bool, batch: int, own: bool) -> None:
+    """With one weight for all images, and with one for each; with and without something between."""
     x, style, w = torch.randn(batch, 6, 9, 9), torch.randn(batch, 6) + 1, weights(5, 6)
+    if own:
+        w = StyledConvWeights(torch.randn(batch, 5, 6, 3, 3) / 9, None, w.bias)
     noise = torch.randn(1, 1, *([18, 18] if upsample else [9, 9]))
-    expected = styled_conv_reference(x, style, w, noise, upsample)
-    with torch.set_grad_enabled(gradients):
-        close(styled_conv(x, style, w, noise, upsample), expected)
-        close(styled_conv(x, style, w, None, upsample), styled_conv_reference(x, style, w, None, upsample))
+    for options in ((noise, upsample), (None, upsample), (noise, upsample, torch.sin)):
+        expected = styled_conv_reference(x, style, w, *options)
+        close(styled_conv(x, style, w, *options), expected)
+    assert not torch.allclose(expected, styled_conv_reference(x, style, w, noise, upsample))
+    if own:
+        for i in range(batch):
+            one = StyledConvWeights(w.weight[i], None, w.bias)
+            close(styled_conv(x, style, w, noise, upsample)[i], styled_conv(x, style, one, noise, upsample)[i])
 
 
-def test_styled_conv_has_the_gradients_of_the_reference() -> None:
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+def test_styled_conv_has_the_gradients_of_the_reference(own: bool) -> None:
     x, style, w = torch.randn(2, 6, 8, 8), torch.randn(2, 6) + 1, weights(5, 6)
+    weight = torch.randn(2, 5, 6, 3, 3) / 9 if own else w.weight
     gradients = []
     for function in (styled_conv, styled_conv_reference):
-        inputs = [x.clone().requires_grad_(), style.clone().requires_grad_()]
-        function(*inputs, w, None, True).square().sum().backward()
+        inputs = [x.clone().requires_grad_(), style.clone().requires_grad_(), weight.clone().requires_grad_()]
+        learned = StyledConvWeights(inputs[2], None, w.bias)
+        function(*inputs[:2], learned, None, True).square().sum().backward()
         gradients.append([i.grad for i in inputs])
     for got, expected in zip(*gradients, strict=True):
         close(got, expected, 1e-4)
@@ -92,51 +97,3 @@ def test_input_is_left_alone() -> None:
     with torch.no_grad():
         styled_conv(x, style, w, torch.randn(1, 1, 8, 8), False)
     assert torch.equal(x, before)
-
-
-@pytest.mark.parametrize("size", [(16, 16), (20, 36)])
-def test_winograd_is_a_convolution(size: tuple[int, int]) -> None:
-    x, w = torch.randn(1, 24, *size), torch.randn(16, 24, 3, 3)
-    expected = F.conv2d(x.double(), w.double(), padding=1).float()
-    close(winograd.conv3x3(x, winograd.transform_weight(w)), expected, 1e-4)
-
-
-def test_winograd_is_chosen_only_where_tiles_fit() -> None:
-    assert winograd.suits(512, 512, 64, 64)
-    assert not winograd.suits(512, 512, 66, 64)
-    assert not winograd.suits(128, 512, 64, 64)
-
-
-@pytest.mark.parametrize("rows", [4, 8, 12, 64])
-def test_strips_equal_the_whole_block(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    """Whatever the height of a strip, and whether or not it divides the picture."""
-    monkeypatch.setattr(strips_module, "strip_rows", lambda width, channels: rows)
-    x, rgb = torch.randn(1, 6, 20, 20), torch.randn(3, 5, 1, 1)
-    up, conv = weights(5, 6), weights(5, 5)
-    style_up, style = torch.randn(1, 6) + 1, torch.randn(1, 5) + 1
-    noises = torch.randn(1, 1, 40, 40), torch.randn(1, 1, 40, 40)
-    feature = styled_conv_reference(x, style_up, up, noises[0], True)
-    feature = styled_conv_reference(feature, style, conv, noises[1], False)
-    with torch.no_grad():
-        block = FoldedBlock(fold(style_up, up), fold(style, conv), *noises, rgb)
-        got, got_rgb = block_in_strips(x, block)
-        assert got is not None
-        close(got, feature)
-        close(got_rgb, F.conv2d(feature, rgb))
-        assert block_in_strips(x, block, keep_feature=False)[0] is None
-
-
-@pytest.mark.parametrize("factor", [4, 8])
-@pytest.mark.parametrize("rows", [8, 64])
-def test_subsampled_block_reads_the_right_pixels(monkeypatch: pytest.MonkeyPatch, factor: int, rows: int) -> None:
-    monkeypatch.setattr(strips_module, "strip_rows", lambda width, channels: rows)
-    x, rgb = torch.randn(1, 6, 16, 16), torch.randn(3, 5, 1, 1)
-    up, conv = weights(5, 6), weights(5, 5)
-    style_up, style = torch.randn(1, 6) + 1, torch.randn(1, 5) + 1
-    noises = torch.randn(1, 1, 32, 32), torch.randn(1, 1, 32, 32)
-    feature = styled_conv_reference(x, style_up, up, noises[0], True)
-    whole = F.conv2d(styled_conv_reference(feature, style, conv, noises[1], False), rgb)
-    expected = F.interpolate(whole, size=(32 // factor, 32 // factor), mode="bilinear", align_corners=False)
-    with torch.no_grad():
-        taps = last_block_subsampled(x, FoldedBlock(fold(style_up, up), fold(style, conv), *noises, rgb), factor)
-    close(taps.mean((2, 3)), expected)

@@ -13,11 +13,12 @@ import torch
 import sdic
 from sdic import zoo
 from sdic.checkpoints import read_bundle
-from sdic.commands import pretrain
+from sdic.cli import main
+from sdic.commands import build as command
 from sdic.errors import ConfigError, UnknownNameError
-from sdic.pretraining import build as building
-from sdic.pretraining.build import Plan, build, describe, ship
-from sdic.pretraining.exporting import portable
+from sdic.portraits import build as building
+from sdic.portraits.build import Plan, build, describe, ship
+from sdic.training.exporting import portable
 from sdic.utils.files import sha256_of
 
 
@@ -73,7 +74,7 @@ def test_sdic_is_trained_on_what_the_stages_made(
 ) -> None:
     plan.out.mkdir()
     for name in ("attributes", "identity", "generator", "encoder"):
-        (plan.out / f"{name}.safetensors").write_bytes(workshop.file(name).read_bytes())
+        (plan.out / f"{name}.safetensors").write_bytes(workshop.file({"encoder": "e4e"}.get(name, name)).read_bytes())
     assert build(plan, ("sdic",), lambda message: None)
     bundle = read_bundle(plan.out / "sdic.safetensors")
     assert set(bundle.networks) == {"dipn", "dicn"}
@@ -113,20 +114,35 @@ def test_texts_lose_their_absolute_paths() -> None:
 
 def _parsed(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    pretrain.add_arguments(parser)
+    command.add_arguments(parser)
     return parser.parse_intermixed_args(words)
 
 
 def test_the_command_trains_one_stage(workshop: Any, tmp_path: Path) -> None:
-    config = building.REPOSITORY / "configs" / "portraits" / "attributes_debug.yaml"
-    words = [f"run.dir={tmp_path}", f"data.cache={workshop.root / 'cache'}"]
-    assert pretrain.run(_parsed("attributes", "--config", str(config), *words, "run.minutes=1e-6")) == 3
-    assert pretrain.run(_parsed("attributes", "--config", str(config), *words)) == 0
+    words = ["train", "attributes", "--config", str(workshop.config("attributes"))]
+    words += [f"run.dir={tmp_path}", f"data.cache={workshop.root / 'cache'}"]
+    assert main([*words, "run.minutes=1e-6"]) == 3
+    assert main(words) == 0
+
+
+def test_former_words_give_a_line_with_the_new_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, now in {
+        ("pretrain", "all", "--variant", "64"): "`sdic build portraits`",
+        ("pretrain", "encoder", "--config", "x.yaml"): "`sdic train e4e`",
+        ("pretrain", "attributes"): "`sdic train attributes`",
+        ("train", "--config", "configs/train/debug.yaml"): "sdic train sdic --config configs/train/debug.yaml",
+        ("train", "run.images=4"): "sdic train sdic",
+        ("train", "attribute"): "did you mean 'attributes'",
+    }.items():
+        assert main(list(words)) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1
+        assert now in said[0]
 
 
 def test_wrong_words_are_refused(plan: Plan) -> None:
     with pytest.raises(ConfigError, match="STAGE:key=value"):
-        pretrain.run(_parsed("all", "run.steps=3"))
+        command.run(_parsed("portraits", "run.images=3"))
     with pytest.raises(UnknownNameError, match="encoder"):
         build(plan, ("encoders",))
     with pytest.raises(UnknownNameError, match="_64"):

@@ -13,9 +13,15 @@ from PIL import Image
 from sdic.editing.directions import read_direction
 from sdic.editing.manifest import read_manifest
 from sdic.errors import ConfigError, SdicError
-from sdic.pretraining import directions
-from sdic.pretraining.config import DirectionsConfig
-from sdic.pretraining.directions import calibrate, classifier_normal, edit_vector, find_directions, write_cards
+from sdic.portraits import directions
+from sdic.portraits.directions import (
+    DirectionsConfig,
+    calibrate,
+    classifier_normal,
+    edit_vector,
+    find_directions,
+    write_cards,
+)
 from sdic.runner.edits import parse_edits
 
 
@@ -133,7 +139,7 @@ def test_directions_are_written_in_units(tmp_path: Path, monkeypatch: pytest.Mon
         samples=1500,
         probes=64,
     )
-    config.folder, config.run.device = str(tmp_path), "cpu"
+    config.folder, config.device = str(tmp_path), "cpu"
     report = find_directions(config)
     age = read_direction(tmp_path / "portraits" / "age.safetensors")
     codes = torch.randn(16, 8) * 0.5

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from sdic.errors import CheckpointError, SdicError
-from sdic.pretraining import build as building
-from sdic.pretraining.build import Plan, build
-from sdic.pretraining.loop import train
-from sdic.training.state_files import list_states, step_of
+from sdic.portraits import build as building
+from sdic.portraits.build import Plan, build
+from sdic.training.state_files import images_of, list_states
 
 
 def results(folder: Any) -> dict[str, bytes]:
@@ -24,7 +23,7 @@ def results(folder: Any) -> dict[str, bytes]:
 def test_whatever_file_cannot_be_written_the_stage_goes_on_exactly(
     workshop: Any, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    # config; picture, piece and index of step 2; piece and index of 4; sample, weights, config, metrics.json
+    # config; picture, weights and state of 8 images; picture, weights and state of 16; sample, result, config
     run, real, calls = f"full-{number}", os.fsync, iter(range(1000))
     folder = workshop.root / run
 
@@ -36,41 +35,41 @@ def test_whatever_file_cannot_be_written_the_stage_goes_on_exactly(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(SdicError, match=r"No space left on device\. The run ends here\.") as caught:
-            train(workshop.stage("attributes", run=run))
-    states = list_states(folder / "state")
+            workshop.trainer("attributes", run=run).run()
+    states = list_states(folder / "checkpoints")
     assert (states[-1].name if states else "No state") in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert train(workshop.stage("attributes", run=run))
+    assert workshop.trainer("attributes", run=run).run() == 0
     assert results(folder) == results(workshop.root / "attributes")
 
 
 def test_a_damaged_state_is_named_and_the_older_one_goes_on(workshop: Any) -> None:
     folder = workshop.root / "damaged"
-    assert train(workshop.stage("attributes", run="damaged"))
+    assert workshop.trainer("attributes", run="damaged").run() == 0
     (folder / "result" / "metrics.json").unlink()
-    states = list_states(folder / "state")
-    assert [step_of(path) for path in states] == [2, 4]
-    piece = folder / "state" / "state-00000004.000"
+    states = list_states(folder / "checkpoints")
+    assert [images_of(path) for path in states] == [8, 16]
+    piece = folder / "checkpoints" / "state-00000016.pt"
     content = bytearray(piece.read_bytes())
     content[len(content) // 2] ^= 1
     piece.write_bytes(content)
     with open(folder / "metrics.jsonl", "ab") as handle:
         handle.write(b"\xff\xfe\n")
-    assert train(workshop.stage("attributes", run="damaged"))
+    assert workshop.trainer("attributes", run="damaged").run() == 0
     said = (folder / "log.txt").read_text()
-    assert said.count("state-00000004.json is damaged and left out") == 1
+    assert said.count("state-00000016.pt is damaged and left out") == 1
     assert "1 lines cannot be read" in said
     assert results(folder) == results(workshop.root / "attributes")
 
 
 def test_a_stage_without_a_whole_state_is_refused(workshop: Any) -> None:
     folder = workshop.root / "hopeless"
-    assert train(workshop.stage("attributes", run="hopeless"))
+    assert workshop.trainer("attributes", run="hopeless").run() == 0
     (folder / "result" / "metrics.json").unlink()
-    for path in (folder / "state").glob("*.json"):
+    for path in (folder / "checkpoints").glob("state-*"):
         path.write_bytes(b"\xff{")
     with pytest.raises(CheckpointError, match=r"none of the 2 states.*run\.dir"):
-        train(workshop.stage("attributes", run="hopeless"))
+        workshop.trainer("attributes", run="hopeless").run()
 
 
 def test_what_ships_to_a_full_disk_ends_with_a_line(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

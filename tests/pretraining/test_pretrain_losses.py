@@ -10,20 +10,11 @@ import torch
 
 from sdic.errors import ConfigError
 from sdic.evaluation.fid import Moments, frechet_distance, moments_of
+from sdic.losses.adversarial import critic_loss, fooling_loss, path_lengths, path_penalty, r1_penalty
+from sdic.losses.identity import arcface_loss
+from sdic.losses.reconstruction import face_weight, pixel_loss
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PerceptualDistance
-from sdic.pretraining.identity import verification
-from sdic.pretraining.losses import (
-    arcface_loss,
-    area_under_curve,
-    critic_loss,
-    face_weight,
-    fooling_loss,
-    path_lengths,
-    path_penalty,
-    pixel_loss,
-    r1_penalty,
-    verification_accuracy,
-)
+from sdic.portraits.tasks.identity import area_under_curve, verification, verification_accuracy
 
 
 def test_adversarial_losses_by_hand() -> None:

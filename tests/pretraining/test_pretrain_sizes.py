@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pretraining_workshop import CONFIGS
 
 import sdic
 from sdic.checkpoints import read_bundle, write_native
+from sdic.config import load_config
+from sdic.data.samples import FolderPictures, SamplesConfig, SampleSet, open_samples
 from sdic.errors import ConfigError
 from sdic.loading import geometry_of
-from sdic.pretraining.bank import FolderPictures, folder_bank
-from sdic.pretraining.config import DataConfig
-from sdic.pretraining.loop import train
-from sdic.pretraining.stages import build_stage
 from sdic.tiny import tiny_bundle
+from sdic.training.distributed import World
+from sdic.training.loop import Trainer
+from sdic.training.task import find_task
 from sdic.types import Geometry
-from tests.pretraining.conftest import CONFIGS
 
 CPU = torch.device("cpu")
 
@@ -36,19 +37,25 @@ def own(tmp_path: Path) -> Path:
     return folder
 
 
-def encoder_stage(tmp_path: Path, own: Path, *words: str) -> Any:
+def encoder_task(tmp_path: Path, own: Path, *words: str) -> Any:
     """The training of an e4e for a 64 px generator, on the pictures of `own`."""
     generator = tmp_path / "generator.safetensors"
     write_native(generator, {"generator": tiny_bundle(0).networks["generator"]})
     settings = [f"run.dir={tmp_path / 'run'}", f"generator={generator}", "data.source=folder", f"data.path={own}"]
-    settings += ["attributes=''", "identity=''", "perceptual=0", "id=0", "run.steps=1", "run.batch=2", *words]
-    return build_stage("encoder", str(CONFIGS / "encoder_debug.yaml"), settings)
+    settings += ["attributes=''", "identity=''", "perceptual=0", "id=0", "run.images=2", "optim.batch=2", *words]
+    entry = find_task("e4e")
+    return entry.build(load_config(entry.config, CONFIGS / "encoder_debug.yaml", settings), World(0, 1, CPU))
+
+
+def folder_samples(own: Path, side: int, say: Any = print) -> SampleSet:
+    """The pictures of `own` at a size."""
+    return open_samples(SamplesConfig("folder", str(own), side), 0, CPU, {}, say=say)
 
 
 @pytest.mark.parametrize("side", [32, 64])
 def test_an_encoder_is_fed_at_the_size_it_was_trained_at(tmp_path: Path, own: Path, side: int) -> None:
-    stage = encoder_stage(tmp_path, own, f"data.resolution={side}")
-    assert train(stage)
+    task = encoder_task(tmp_path, own, f"data.resolution={side}")
+    assert Trainer(task).run() == 0
     path = tmp_path / "run" / "result" / "encoder.safetensors"
     bundle = read_bundle(tmp_path / "generator.safetensors").merge(read_bundle(path))
     encoder: Any = bundle.networks["encoder"]
@@ -57,26 +64,25 @@ def test_an_encoder_is_fed_at_the_size_it_was_trained_at(tmp_path: Path, own: Pa
     whole = tmp_path / "whole.safetensors"
     write_native(whole, bundle.networks, bundle.source)
     assert sdic.load(whole, "cpu").invert(torch.zeros(1, 3, 64, 64)).image.shape == (1, 3, 64, 64)
-    assert stage.drawn(torch.zeros(1, 10, 64)).shape == (1, 3, side, side)
+    assert task.drawn(torch.zeros(1, 10, 64)).shape == (1, 3, side, side)
 
 
 def test_an_encoder_cannot_see_more_than_the_generator_draws(tmp_path: Path, own: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.resolution=128, but .*draws 64 px"):
-        encoder_stage(tmp_path, own, "data.resolution=128").prepare(0.0, print)
+        encoder_task(tmp_path, own, "data.resolution=128")
 
 
 def test_large_pictures_are_read_batch_by_batch(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    streamed = folder_bank(DataConfig("folder", str(own), 300), CPU)
+    streamed = folder_samples(own, 300)
     assert isinstance(streamed.pictures, FolderPictures)
-    assert isinstance(folder_bank(DataConfig("folder", str(own), 256), CPU).pictures, torch.Tensor)
-    monkeypatch.setattr("sdic.pretraining.bank.IN_MEMORY", 300)
-    kept = folder_bank(DataConfig("folder", str(own), 300), CPU)
+    assert isinstance(folder_samples(own, 256).pictures, torch.Tensor)
+    monkeypatch.setattr("sdic.data.samples.IN_MEMORY", 300)
+    kept = folder_samples(own, 300)
     assert isinstance(kept.pictures, torch.Tensor)
     for index in ([2, 0], [1], [0, 0, 2]):
         assert torch.equal(streamed.batch(torch.tensor(index)), kept.batch(torch.tensor(index)))
-    assert torch.equal(streamed.pictures[:2], kept.pictures[:2])
+    assert torch.equal(streamed.first(2), kept.first(2))
     assert len(streamed) == len(kept) == len(streamed.labels) == 3
-    assert streamed.draw(5).shape == (5,)
     read: list[str] = []
     source = streamed.pictures.dataset.source
     whole = source.read
@@ -91,9 +97,9 @@ def test_pictures_that_cannot_be_read_are_named(own: Path, side: int) -> None:
     whole = (own / "1.png").read_bytes()
     (own / "1.png").write_bytes(whole[: len(whole) // 2])
     said: list[str] = []
-    bank = folder_bank(DataConfig("folder", str(own), side), CPU, said.append)
+    samples = folder_samples(own, side, said.append)
     for _ in range(2):
-        bank.batch(torch.arange(len(bank)))
+        samples.batch(torch.arange(len(samples)))
     assert len(said) == 2
     assert "3.png" in said[0]
     assert "1.png" in said[1]

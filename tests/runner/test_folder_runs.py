@@ -16,7 +16,7 @@ from runner_helpers import content, statuses, write_photo
 import sdic
 from sdic.cli import main
 from sdic.editing.directions import save_direction
-from sdic.pretraining.directions import write_cards
+from sdic.portraits.directions import write_cards
 
 NAMES = ["anna.png", "more/bo.png", "more/jürgen 東京.png"]
 

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from training_processes import DEBUG, SMALL
+from training_processes import DEBUG, SMALL, small_trainer
+
+from sdic.config import load_config
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +18,12 @@ def one_thread():
 @pytest.fixture
 def small_config():
     """Words -> the config of a small run."""
-    from sdic.config import load_config
-    from sdic.training.config import TrainConfig
+    from sdic.training.task import find_task
 
-    return lambda *words: load_config(TrainConfig, DEBUG, [*SMALL, *map(str, words)])
+    return lambda *words: load_config(find_task("sdic").config, DEBUG, [*SMALL, *map(str, words)])
+
+
+@pytest.fixture
+def trainer():
+    """Words -> a small run."""
+    return small_trainer

@@ -7,8 +7,9 @@ from training_processes import REPOSITORY
 
 from sdic.config import load_config, to_yaml
 from sdic.errors import ConfigError
-from sdic.training.config import TrainConfig
+from sdic.training.task import find_task
 
+TrainConfig = find_task("sdic").config
 FILES = sorted((REPOSITORY / "configs" / "train").glob("*.yaml"))
 DOMAINS = {"ffhq", "ffhq_released", "cars", "portraits", "debug"}
 PORTRAITS = sorted((REPOSITORY / "configs" / "portraits").rglob("*.yaml"))
@@ -51,7 +52,7 @@ def test_portraits_have_the_papers_ablations():
 
 def test_ffhq_is_the_papers_text_and_its_release_the_authors_code():
     paper = load_config(TrainConfig, REPOSITORY / "configs/train/ffhq.yaml")
-    assert (paper.optim.name, paper.optim.lr, paper.optim.batch, paper.run.steps) == ("ranger", 1e-3, 2, 100_000)
+    assert (paper.optim.name, paper.optim.lr, paper.optim.batch, paper.run.images) == ("ranger", 1e-3, 2, 200_000)
     assert (paper.loss.l2, paper.loss.lpips, paper.loss.id, paper.loss.edit) == (1, 0.8, 0.2, 0.5)
     assert (paper.model.layer, paper.model.preset, paper.loss.edit_form) == (7, "paper", "paper")
     released = load_config(TrainConfig, REPOSITORY / "configs/train/ffhq_released.yaml")
@@ -62,7 +63,7 @@ def test_ffhq_is_the_papers_text_and_its_release_the_authors_code():
 @pytest.mark.parametrize(
     ("word", "named"),
     [
-        ("run.steps=0", r"run\.steps"),
+        ("run.images=0", r"run\.images"),
         ("run.keep_last=0", r"run\.keep_last"),
         ("data.workers=-1", r"data\.workers"),
         ("model.layer=0", r"model\.layer"),

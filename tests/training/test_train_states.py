@@ -7,17 +7,15 @@ import zipfile
 
 import pytest
 import torch
+from training_processes import small_trainer
 
 from sdic.errors import CheckpointError
-from sdic.training.distributed import World
-from sdic.training.journal import Journal
-from sdic.training.state_files import list_states, resume, step_of, write_state
-from sdic.training.trainer import Trainer
+from sdic.training.runlog import RunLog
+from sdic.training.state_files import images_of, list_states, resume, write_state
 
-ALONE = World(0, 1, torch.device("cpu"))
-STEPS = 7  # saved at 3, 6 and 7
+IMAGES = 14  # saved at 6, 12 and 14
 KINDS = [{}, {"piece": 700}]
-"""One file, and one in pieces, as the two trainings write them."""
+"""One file, and one in pieces, as `run.piece_mib` asks."""
 
 
 class Hostile:
@@ -71,56 +69,50 @@ DAMAGES = [truncated, emptied, near_its_end, in_its_middle, hostile, hostile_pic
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finished run."""
-    from training_processes import DEBUG, SMALL
-
-    from sdic.config import load_config
-    from sdic.training.config import TrainConfig
-
     folder = tmp_path_factory.mktemp("whole") / "run"
-    words = [*SMALL, f"run.dir={folder}", f"run.steps={STEPS}", "optim.ema=0.9"]
-    assert Trainer(load_config(TrainConfig, DEBUG, words), ALONE).run() == 0
+    assert small_trainer(f"run.dir={folder}", f"run.images={IMAGES}", "optim.ema_images=13").run() == 0
     return folder
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_run_goes_on_from_the_older_state_to_the_same_end(whole, tmp_path, small_config, capsys, damage):
+def test_a_run_goes_on_from_the_older_state_to_the_same_end(whole, tmp_path, trainer, capsys, damage):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
-    damage(folder / "checkpoints" / "state-00000007.pt")
-    config = small_config(f"run.dir={folder}", f"run.steps={STEPS}", "optim.ema=0.9")
-    assert Trainer(config, ALONE).run() == 0
+    damage(folder / "checkpoints" / "state-00000014.pt")
+    words = (f"run.dir={folder}", f"run.images={IMAGES}", "optim.ema_images=13")
+    assert trainer(*words).run() == 0
     said = (folder / "log.txt").read_text()
-    assert said.count("state-00000007.pt is damaged and left out") == 1
-    assert said.count(f"resuming {folder} at step 6 of 7") == 1
+    assert said.count("state-00000014.pt is damaged and left out") == 1
+    assert said.count(f"resuming {folder} at 12 of 14 images") == 1
     assert "executed" not in capsys.readouterr().out
     assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    weights = "checkpoints/weights-00000007.safetensors"
+    weights = "checkpoints/weights-00000014.safetensors"
     assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
-    assert Trainer(config, ALONE).run() == 0  # and the state that was written in its place is whole
+    assert trainer(*words).run() == 0  # and the state that was written in its place is whole
     assert (folder / "log.txt").read_text().count("is damaged") == 1
 
 
-def test_a_run_without_a_whole_state_is_refused_and_nothing_is_overwritten(whole, tmp_path, small_config):
+def test_a_run_without_a_whole_state_is_refused_and_nothing_is_overwritten(whole, tmp_path, trainer):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     for path in list_states(folder / "checkpoints"):
         truncated(path)
     before = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
-    with pytest.raises(CheckpointError, match=r"none of the 3 states.*state-00000007\.pt.*run\.dir"):
-        Trainer(small_config(f"run.dir={folder}", f"run.steps={STEPS}"), ALONE).run()
+    with pytest.raises(CheckpointError, match=r"none of the 3 states.*state-00000014\.pt.*run\.dir"):
+        trainer(f"run.dir={folder}", f"run.images={IMAGES}").run()
     assert {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()} == before
 
 
-def test_a_damaged_state_does_not_push_out_the_whole_ones(whole, tmp_path, small_config):
+def test_a_damaged_state_does_not_push_out_the_whole_ones(whole, tmp_path, trainer):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
-    emptied(folder / "checkpoints" / "state-00000007.pt")
-    words = ("run.steps=20", "optim.ema=0.9", "run.keep_last=1", "run.save_every=0")
-    trainer = Trainer(small_config(f"run.dir={folder}", *words), ALONE)
-    trainer._after_step = lambda: setattr(trainer, "asked", 15)  # SIGTERM after one step, the 7th
-    assert trainer.run() == 0
-    assert [step_of(path) for path in list_states(folder / "checkpoints")] == [7]
-    assert resume(folder / "checkpoints", lambda path, state: state["progress"]["step"], print) == 7
+    emptied(folder / "checkpoints" / "state-00000014.pt")
+    words = ("run.images=40", "optim.ema_images=13", "run.keep_last=1", "run.save_every=0")
+    begun = trainer(f"run.dir={folder}", *words)
+    begun._after_step = lambda: setattr(begun.stop, "signal", 15)  # SIGTERM after one step, the 7th
+    assert begun.run() == 0
+    assert [images_of(path) for path in list_states(folder / "checkpoints")] == [14]
+    assert resume(folder / "checkpoints", lambda path, state: state["progress"]["images"], print) == 14
 
 
 def contents(seed, count=3):
@@ -175,7 +167,7 @@ def test_at_every_moment_a_whole_state_is_there(tmp_path, kind, monkeypatch):
             break
     assert allowed == (1 if not kind else len(list(tmp_path.glob("state-00000002.*"))))
     assert resume(tmp_path, lambda path, state: state["step"], pytest.fail) == 2
-    assert [step_of(path) for path in list_states(tmp_path)] == [2]
+    assert [images_of(path) for path in list_states(tmp_path)] == [2]
 
 
 def test_states_of_torch_have_checksums(tmp_path):
@@ -185,15 +177,15 @@ def test_states_of_torch_have_checksums(tmp_path):
 
 
 def test_damaged_lines_of_metrics_are_left_out_and_counted(tmp_path):
-    lines = [json.dumps({"step": step, "kind": "train", "loss": step / 7}) for step in range(1, 6)]
+    lines = [json.dumps({"images": step, "kind": "train", "loss": step / 7}) for step in range(1, 6)]
     damaged = [lines[0].encode(), lines[1].replace("train", "tr\udcffin").encode("utf-8", "surrogateescape")]
-    damaged += [b"\x00\xff\xfe", b"[1]", b'{"step": 2}', lines[2].encode(), lines[4].encode(), b'{"step": 3, "ki']
+    damaged += [b"\x00\xff\xfe", b"[1]", b'{"images": 2}', lines[2].encode(), lines[4].encode(), b'{"images": 3, "ki']
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join(damaged))
-    journal = Journal(tmp_path, True, False)
+    log = RunLog(tmp_path, True, False)
     try:
-        journal.start(4, 10)
-        journal.record(5, 10, "train", {"loss": 5 / 7})
+        log.start(4, 10)
+        log.record(5, 10, "train", {"loss": 5 / 7})
     finally:
-        journal.close()
+        log.close()
     assert (tmp_path / "metrics.jsonl").read_text().splitlines() == [lines[0], lines[2], lines[4]]
     assert "4 lines cannot be read" in (tmp_path / "log.txt").read_text()

@@ -130,7 +130,7 @@ def _check(options: Mapping[str, Any], sizes: GeneratorConfig, state: State, wha
 def _read(content: Any, bundle: Bundle) -> None:
     encoder_and_generator(content, bundle)
     encoder: Any = bundle.networks["encoder"]
-    bundle.source["layout"] = "e4e" if encoder.config.relative else "psp"
+    bundle.source["layout"] = bundle.source["method"] = "e4e" if encoder.config.relative else "psp"
 
 
 NEEDS = ("encoder.", "decoder.")

@@ -127,6 +127,7 @@ def _read(content: Any, bundle: Bundle) -> None:
         raise CheckpointError(f"{what} (SAF): expected {beside(error.args[0], part)}") from error
     config = DICNConfig(generator.config.latent_rows, generator.config.style_dim, channels, latent_maps=maps)
     read_network(bundle, "dicn", config, part, DICN, "SAF.")
+    bundle.source["method"] = "sdic"
 
 
 NEEDS = ("encoder.", "decoder.", ("DIP.", "CGI."))

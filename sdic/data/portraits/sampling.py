@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from sdic.errors import ConfigError
 
+from .law import COORDINATES, IDENTITY_COORDINATES, portrait_at
 from .params import (
-    CLOTHES_STYLES,
     DETAIL_SWITCHES,
     EARRINGS,
     GLASSES,
@@ -20,141 +22,22 @@ from .params import (
     HATS,
     PATTERNS,
     SCARS,
-    SPECS,
     TEXTS,
     PortraitParams,
+    specs_of,
 )
 
 Random = np.random.Generator
 Drawn = dict[str, "float | int | list[float]"]
-
-# Tables of the law by which portraits are drawn; `sdic.pretraining.sampler` follows the same law and reads them too.
-# Colours are sRGB; neighbours are mixed, so that hair and eyes come in all shades between.
-# Hair from black to pale blond.
-HAIR_COLORS = (
-    (0.09, 0.075, 0.07),
-    (0.17, 0.11, 0.08),
-    (0.30, 0.19, 0.12),
-    (0.44, 0.28, 0.16),
-    (0.62, 0.44, 0.25),
-    (0.84, 0.69, 0.43),
-    (0.91, 0.81, 0.60),
-)
-# Hair from auburn to ginger.
-RED_HAIR_COLORS = ((0.40, 0.14, 0.08), (0.66, 0.28, 0.11), (0.78, 0.45, 0.22))
-# Eyes from dark brown over green and grey to blue.
-EYE_COLORS = (
-    (0.22, 0.13, 0.08),
-    (0.36, 0.22, 0.12),
-    (0.50, 0.36, 0.18),
-    (0.36, 0.46, 0.24),
-    (0.42, 0.50, 0.50),
-    (0.30, 0.48, 0.66),
-)
-# Relative frequency of HAIR_STYLES at the masculine end of the hidden masculine-feminine scale.
-MASCULINE_HAIR_STYLES = (0.8, 1.3, 2.2, 1.8, 0.7, 1.2, 0.7, 0.1, 0.25, 0.2, 0.1)
-# The same at its feminine end.
-FEMININE_HAIR_STYLES = (0.05, 0.15, 0.35, 0.2, 0.9, 1.0, 0.9, 1.8, 2.0, 1.8, 1.6)
 # Hair styles that leave no room for earrings.
 _COVERED_EARS = ("afro", "bob", "long", "wavy")
-
-
-def _mix(table: Sequence[Sequence[float]], place: float) -> list[float]:
-    """Colour at `place` (0..1) along a table."""
-    at = min(max(place, 0.0), 1.0) * (len(table) - 1)
-    low = min(int(at), len(table) - 2)
-    return [a + (b - a) * (at - low) for a, b in zip(table[low], table[low + 1], strict=True)]
+# Portraits computed together, and a number that they are filled up to a multiple of: vector instructions and the plain
+# ones for what is left over of a batch round differently.
+_CHUNK, _WHOLE = 1024, 64
 
 
 def _hsv(hue: float, saturation: float, value: float) -> list[float]:
     return list(colorsys.hsv_to_rgb(hue % 1.0, saturation, value))
-
-
-def _bell(r: Random, deviation: float, limit: float) -> float:
-    return float(np.clip(r.normal(0, deviation), -limit, limit))
-
-
-def _factor(r: Random) -> float:
-    """A facial proportion in -1..1, more often near the middle."""
-    return _bell(r, 0.5, 1.0)
-
-
-def draw_identity(r: Random) -> Drawn:
-    """The identity fields of one person."""
-    femininity = r.uniform()
-    masculine = 1 - 2 * femininity  # -1..1
-    tone = float(r.uniform() ** 1.4)
-    weights = np.asarray(MASCULINE_HAIR_STYLES) * (1 - femininity) + np.asarray(FEMININE_HAIR_STYLES) * femininity
-    style = int(r.choice(len(HAIR_STYLES), p=weights / weights.sum()))
-    # Dark skin comes mostly with dark hair and eyes, light skin with all.
-    light = 1 - tone
-    hair_place = r.beta(1.0 + 0.6 * light, 1.2 + 3.5 * tone)
-    hair = _mix(RED_HAIR_COLORS, r.uniform()) if r.uniform() < 0.14 * light else _mix(HAIR_COLORS, hair_place)
-    if r.uniform() < 0.02:
-        hair = _hsv(r.uniform(), r.uniform(0.4, 0.7), r.uniform(0.4, 0.8))
-    bearded = femininity < 0.55 and r.uniform() < 0.42
-    whiskered = (bearded and r.uniform() < 0.8) or (femininity < 0.5 and r.uniform() < 0.08)
-    freckles = float(r.uniform() < 0.22) * r.uniform(0.3, 1.0) * float(np.clip(1.3 - 1.6 * tone, 0, 1))
-    return {
-        "face_width": _factor(r),
-        "face_length": _factor(r),
-        "jaw_width": float(np.clip(_factor(r) + 0.35 * masculine, -1, 1)),
-        "chin": float(np.clip(_factor(r) + 0.25 * masculine, -1, 1)),
-        "cheeks": _factor(r),
-        "nose_width": float(np.clip(_factor(r) + 0.15 * masculine, -1, 1)),
-        "nose_length": _factor(r),
-        "nose_height": _factor(r),
-        "mouth_width": _factor(r),
-        "lips": float(np.clip(_factor(r) - 0.3 * masculine, -1, 1)),
-        "lip_tint": float(max(0.0, femininity - 0.45) * 1.8 * r.uniform()),
-        "eye_size": float(np.clip(_factor(r) - 0.2 * masculine, -1, 1)),
-        "eye_spacing": _factor(r),
-        "eye_tilt": _factor(r),
-        "lashes": float(np.clip(0.15 + 0.75 * femininity * r.uniform(0.4, 1.1), 0, 1)),
-        "eye_color": _mix(EYE_COLORS, r.uniform() * (0.25 + 0.75 * light)),
-        "brow_thickness": float(np.clip(_factor(r) + 0.45 * masculine, -1, 1)),
-        "brow_height": _factor(r),
-        "brow_arch": float(np.clip(_factor(r) - 0.35 * masculine, -1, 1)),
-        "ear_size": _factor(r),
-        "neck_width": float(np.clip(_factor(r) * 0.7 + 0.55 * masculine, -1, 1)),
-        "skin_tone": tone,
-        "skin_warmth": _factor(r),
-        "freckles": freckles,
-        "hair_style": style,
-        "hair_color": hair,
-        "hair_volume": float(r.uniform(-1, 1)),
-        "hair_line": _factor(r),
-        "hair_part": float(r.uniform(-1, 1)),
-        "hair_phase": float(r.uniform(-1, 1)),
-        "balding": float(r.uniform()) * float(femininity < 0.5),
-        "beard": float(r.uniform(0.15, 1.0)) if bearded else 0.0,
-        "moustache": float(r.uniform(0.4, 1.0)) if whiskered else 0.0,
-    }
-
-
-def draw_nuisance(r: Random) -> Drawn:
-    """Attributes and scene: everything that may change while a person stays the same person."""
-    hue = r.uniform()
-    second_hue = hue + r.normal(0, 0.12)
-    brightness = r.uniform(0.35, 0.9)
-    return {
-        "yaw": _bell(r, 18.0, 48.0),
-        "pitch": _bell(r, 5.0, 14.0),
-        "roll": _bell(r, 3.5, 11.0),
-        "smile": float(np.clip(r.normal(0.3, 0.5), -1, 1)),
-        "age": float(r.uniform(6, 18) if r.uniform() < 0.12 else r.uniform(18, 84)),
-        "light_azimuth": _bell(r, 32.0, 70.0),
-        "light_elevation": float(r.uniform(10, 55)),
-        "light_intensity": float(np.clip(r.normal(1.0, 0.15), 0.65, 1.35)),
-        "light_warmth": _bell(r, 0.4, 1.0),
-        "light_fill": float(np.clip(r.normal(1.0, 0.2), 0.55, 1.4)),
-        "background_top": _hsv(hue, r.uniform(0.08, 0.55), brightness),
-        "background_bottom": _hsv(
-            second_hue, r.uniform(0.08, 0.55), float(np.clip(brightness + r.normal(0, 0.15), 0.2, 0.95))
-        ),
-        "clothes_style": int(r.integers(len(CLOTHES_STYLES))),
-        "clothes_color": _hsv(r.uniform(), r.uniform(0.05, 0.65), r.uniform(0.15, 0.85)),
-    }
 
 
 def _some(r: Random, chance: float, count: int) -> int:
@@ -245,26 +128,39 @@ def sample_params(
         moments = moments * len(people)
     if len(moments) != len(people):
         raise ConfigError(f"{len(people)} seeds but {len(moments)} nuisance seeds")
-    drawn = [_draw(person, moment, details, held_out) for person, moment in zip(people, moments, strict=True)]
-    return PortraitParams(
-        **{
-            s.name: torch.tensor([d.get(s.name, _default(s.default, s.width)) for d in drawn], dtype=s.dtype)
-            for s in SPECS
-        }
-    ).to(device)
-
-
-def _default(value: float, width: int) -> float | list[float]:
-    return value if width == 1 else [value] * width
-
-
-def _draw(person: int, moment: int, details: bool, held_out: bool | None) -> Drawn:
-    drawn = draw_identity(_stream(person, 0))
-    drawn.update(draw_nuisance(_stream(moment, 1)))
+    portraits = _portraits(_coordinates(people, moments))
     if details:
-        style = HAIR_STYLES[int(cast(float, drawn["hair_style"]))]
-        drawn.update(draw_details(_stream(moment, 2), style, held_out))
-    return drawn
+        styles = [HAIR_STYLES[number] for number in portraits.hair_style.tolist()]
+        drawn = [draw_details(_stream(m, 2), style, held_out) for m, style in zip(moments, styles, strict=True)]
+        names = [spec.name for spec in specs_of("detail")]
+        portraits = portraits.replace(**{name: torch.tensor([d[name] for d in drawn]) for name in names})
+    return portraits.to(device)
+
+
+def _coordinates(people: list[int], moments: list[int]) -> Tensor:
+    """[B, COORDINATES] standard normal numbers, float64: those of the person from one seed, the rest from another.
+
+    They are not brought to a common length as a generator's codes are: a person's then depended on the moment's.
+    """
+    rows = [
+        np.concatenate(
+            [
+                _stream(person, 0).standard_normal(IDENTITY_COORDINATES),
+                _stream(moment, 1).standard_normal(COORDINATES - IDENTITY_COORDINATES),
+            ]
+        )
+        for person, moment in zip(people, moments, strict=True)
+    ]
+    return torch.from_numpy(np.stack(rows))
+
+
+def _portraits(coordinates: Tensor) -> PortraitParams:
+    """`portrait_at`, the same to the last bit whatever a portrait is computed with."""
+    parts = []
+    for part in coordinates.split(_CHUNK):
+        filled = F.pad(part, (0, 0, 0, -len(part) % _WHOLE))
+        parts.append(portrait_at(filled)[: len(part)])
+    return PortraitParams.cat(parts)
 
 
 def _seed_list(seeds: int | Iterable[int]) -> list[int]:

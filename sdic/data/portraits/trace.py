@@ -157,33 +157,36 @@ def march(scene: Scene, rays: Rays, start: Tensor, far: Tensor, radius: float, s
     index = torch.arange(len(rays), device=start.device)
     active, body, z, limit = rays, scene.bodies(rays.portrait), start, far
     before, moved = torch.full_like(z, 9.0), torch.ones_like(z)  # the last distance, and the step taken then
+    # Rays that are finished stay as they are until they are dropped: when that is depends on the others of the batch.
+    met, lost = torch.zeros_like(stopped), torch.zeros_like(stopped)
     for step in range(steps):
         d = scene.distance(body, active.world(z), active.head(z))
-        near = d < radius
+        near = sure = met | (d < radius) & ~lost
         if reach:
             # A ray that runs steeply into a surface, or has entered it, hits where the secant through the last two
             # distances says.
             slope = (before - d) / moved
-            steep = (d < reach) & (slope > 0.5) & (before < 8.0) & ~(near & (d > -radius))
+            steep = (d < reach) & (slope > 0.5) & (before < 8.0) & ~(near & (d > -radius)) & ~(met | lost)
             z = torch.where(steep, z - d / slope, z)
-            near |= steep
+            near = near | steep
         last = step == steps - 1
         # The least step grows, so that rays which skim a surface get past it within the steps they have.
         # A ray that moves away from all surfaces may take longer steps: should it enter one, that is noticed.
         moved = (torch.where(d > before, hasty, STEP) * (d - bundle)).clamp_(min=CREEP * step)
-        z, before = torch.where(near, z, z - moved), torch.where(near, 0.0, d)
+        z, before = torch.where(near | lost, z, z - moved), torch.where(near, 0.0, d)
         if not last and step % 2 == 0:
             continue  # dropping finished rays costs as much as a step, so it happens every other time
         gone = z < limit
         depth[index] = z
         # A ray still creeping along a silhouette at the end counts as a hit when it is within a pixel.
         stopped[index] = (near | (d < scene.pixel) & ~gone) if last else near
-        keep = (~(near | gone)).nonzero().squeeze(1)
+        met, lost = sure, gone & ~near  # what the secant says is looked at once more
+        keep = (~(met | lost)).nonzero().squeeze(1)
         if last or keep.numel() == 0:
             break
         if keep.numel() < 0.85 * len(active):
             index, active, z, limit = index[keep], active.take(keep), z[keep], limit[keep]
-            before, moved = before[keep], moved[keep]
+            before, moved, met, lost = before[keep], moved[keep], met[keep], lost[keep]
             body = scene.bodies(active.portrait)
     return depth, stopped
 

@@ -23,6 +23,7 @@ from sdic.errors import ConfigError, SdicError
 from sdic.utils.files import atomic_file, remove_temporaries, write_atomic
 
 from .draw import render
+from .law import LAW
 from .params import SPECS, PortraitParams
 from .png import encode_png
 from .splits import SPLITS, split_params, split_seeds
@@ -83,11 +84,12 @@ def write_split(
     covers this call's portraits; portraits.json notes the settings. `workers` processes draw `batch` portraits at a
     time; `progress` hears how many of `count` are there, first before anything is drawn.
 
-    Raises UnknownNameError, and ConfigError for impossible numbers or an `out` that holds another split or size.
+    Raises UnknownNameError, and ConfigError for impossible numbers or an `out` that holds another split or size, or
+    portraits of another law.
     """
     out = Path(out)
     seeds = split_seeds(split, count, start)
-    settings = {"split": split, "size": size, "antialias": antialias}
+    settings = {"split": split, "size": size, "antialias": antialias, "law": LAW}
     zipped = out.suffix == ".zip"
     folder = out.with_name(out.name + ".partial") if zipped else out
     present: set[str] = set()

@@ -1,0 +1,37 @@
+"""Bring the tables of settings in docs/ up to date: `python scripts/settings.py`. A test fails where they are not.
+
+A table stands between `<!-- settings: TASK -->` (or `every task`) and `<!-- end of settings -->`.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sdic.settings import as_table
+from sdic.training.config import TrainingConfig
+from sdic.training.task import tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = re.compile(r"(<!-- settings: (.+?) -->\n).*?(<!-- end of settings -->)", re.S)
+
+
+def current(text: str) -> str:
+    """A page with its tables as they should be."""
+
+    def table(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        base = TrainingConfig()
+        shown = as_table(base) if name == "every task" else as_table(tasks()[name].config(), base)
+        return f"{begin}{shown}\n{end}"
+
+    return TABLE.sub(table, text)
+
+
+if __name__ == "__main__":
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        before = page.read_text(encoding="utf-8")
+        if before != (after := current(before)):
+            page.write_text(after, encoding="utf-8")
+            print(page.relative_to(ROOT))

@@ -1,0 +1,54 @@
+"""The published models, one file for each family: what they are, which files they need, where those come from.
+
+`sdic.zoo` looks for the files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+DRIVE = "https://drive.google.com/file/d/{}/view"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """name: below the pretrained folder. source: where it comes from. licence. sha256: None until known. made_by: the
+    command that makes it, where one of ours does."""
+
+    name: str
+    source: str
+    licence: str
+    sha256: str | None = None
+    made_by: str = ""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """method: a name in the methods' registry, or None for a network that only losses and metrics use.
+    files: together they hold the whole model. paper: numbers as published (Table 1 unless said). options: of the
+    method; those that a file names go before them. seed: built from a seed, not from files."""
+
+    name: str
+    domain: str
+    method: str | None
+    description: str
+    files: tuple[WeightFile, ...] = ()
+    paper: dict[str, float] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+
+
+MODELS: dict[str, ModelCard] = {}
+"""Every model by name."""
+
+
+def add(*cards: ModelCard) -> None:
+    """Make models known by their names."""
+    MODELS.update({card.name: card for card in cards})
+
+
+def portraits(*names: str) -> tuple[WeightFile, ...]:
+    """Files of the portraits that come with this project."""
+    made = "sdic build portraits"
+    return tuple(WeightFile(f"portraits/{n}.safetensors", "this repository", "MIT", made_by=made) for n in names)

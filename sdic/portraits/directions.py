@@ -1,0 +1,279 @@
+"""InterFaceGAN (Shen et al. 2020) in W: a direction for every attribute, in the attribute's own unit.
+
+Codes are drawn, their pictures scored; a linear classifier between the two extremes has the direction as its normal.
+The direction is then measured: how far the score moves when codes move, so that strength 1 is one year or one degree.
+
+Shapes: N codes, D style width, K attributes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from torch import Tensor
+
+from sdic.editing.directions import save_direction
+from sdic.editing.manifest import MANIFEST
+from sdic.errors import ConfigError, SdicError
+from sdic.settings import require, setting
+from sdic.training.frozen import need
+from sdic.training.task import grid, not_trained, register
+from sdic.types import Direction
+from sdic.utils.files import write_atomic
+from sdic.utils.images import write_png
+from sdic.utils.tensors import resolve_device
+
+Score = Callable[[Tensor], Tensor]
+"""Codes [N, D] -> an attribute of their pictures [N], in its unit."""
+STEPS = 8  # to either side of a calibration
+TOLERANCE = 0.25  # what is asked for and what is measured may differ by so much within the useful range
+
+
+@dataclass
+class DirectionsConfig:
+    """InterFaceGAN on a generator."""
+
+    generator: str = setting("pretrained/portraits/generator.safetensors", "file of the generator")
+    attributes: str = setting("pretrained/portraits/attributes.safetensors", "file of the attribute network")
+    names: list[str] = setting(["age", "yaw", "smile"], "its attributes that get a direction")
+    units: list[str] = setting(["years", "degrees", "of the smile's scale, -1 to 1"], "what strength 1 of each is")
+    spans: list[float] = setting([40.0, 40.0, 1.0], "the largest changes asked for, in these units")
+    defaults: list[float] = setting([20.0, 20.0, 0.5], "the strength of each where none is asked for")
+    samples: int = setting(20_000, "codes drawn and scored")
+    batch: int = setting(64, "pictures scored at once")
+    extremes: float = setting(0.1, "share at either end that the classifier gets")
+    condition: bool = setting(True, "each direction leaves the other names' readouts as they are")
+    along: Literal["normal", "covariance"] = setting(
+        "covariance", "the shortest move by Euclid's length (as published) or by that of the codes' covariance"
+    )
+    probes: int = setting(256, "codes on which a unit is calibrated")
+    domain: str = setting("portraits", "the domain in the manifest, and the folder of the files")
+    folder: str = setting("editings", "holds manifest.yaml")
+    seed: int = setting(0, "of the codes")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.names), len(self.units), len(self.spans), len(self.defaults)}
+        require(len(lengths) == 1, "names, units, spans and defaults need one entry each")
+        require(0 < self.extremes <= 0.5, f"extremes is a share of at most a half, got {self.extremes}")
+
+
+def classifier_normal(codes: Tensor, scores: Tensor, extremes: float) -> tuple[Tensor, float]:
+    """(unit normal [D], accuracy 0..1 on a held-out third) of a linear SVM between the two extremes of the scores.
+
+    codes [N, D], scores [N]; `extremes` is the share of codes at either end. The normal points to higher scores.
+    SdicError where the scores do not differ.
+    """
+    from sklearn.svm import LinearSVC
+
+    count = max(2, int(len(codes) * extremes))
+    order = scores.argsort().cpu()
+    low, high = order[:count], order[-count:]
+    if not float(scores[high].min()) > float(scores[low].max()):
+        raise SdicError("the attribute is the same in nearly all samples: there is nothing to find a direction for")
+    # Standardised, so that the classifier's penalty does not depend on the scale of W.
+    mean, std = codes.mean(0).cpu(), codes.std(0).clamp_min(1e-8).cpu()
+    x = ((codes.cpu()[torch.cat([low, high])] - mean) / std).double()
+    y = torch.cat([torch.zeros(count), torch.ones(count)])
+    draw = torch.randperm(2 * count, generator=torch.Generator().manual_seed(0))
+    held, used = draw[: 2 * count // 3], draw[2 * count // 3 :]
+    model = LinearSVC(C=0.01, dual=False, max_iter=5000)
+    model.fit(x[used].numpy(), y[used].numpy())
+    accuracy = float(model.score(x[held].numpy(), y[held].numpy()))
+    normal = torch.from_numpy(model.coef_[0]).float() / std
+    return (normal / normal.norm()).to(codes), accuracy
+
+
+def edit_vector(normals: Tensor, index: int, covariance: Tensor | None = None) -> Tensor:
+    """The unit vector [D] that moves readout `index` of [K, D] and leaves the other readouts as they are.
+
+    Of all such moves the shortest, by Euclid's length or, with the codes' `covariance` S [D, D], by Mahalanobis':
+    delta = S N (N^T S N)^-1 e_i, N the normals in columns. Without S this is InterFaceGAN's conditional manipulation,
+    the projection of one normal on the complement of the others, for any number of conditions. With S it is the move
+    that the codes themselves make with the attribute: where W is linear in independent factors w = A v, a normal is a
+    row of A^-1, which reads the attribute off, but the column of A, which changes nothing else, is S times it.
+    SdicError where one normal is a combination of the others.
+    """
+    columns = normals.t().double()
+    moved = columns if covariance is None else covariance.to(columns) @ columns
+    gram = columns.t() @ moved
+    scale = gram.diagonal().rsqrt()
+    if float(torch.linalg.eigvalsh(gram * scale[:, None] * scale).min()) < 1e-6:
+        raise SdicError("a direction is a combination of the others; set condition=false")
+    chosen = torch.zeros(len(normals), dtype=gram.dtype, device=gram.device)
+    chosen[index] = 1
+    delta = moved @ torch.linalg.solve(gram, chosen)
+    return (delta / delta.norm()).to(normals)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """per_unit: how far along the unit normal one unit of the attribute is. limits: strengths, in the attribute's unit,
+    within which the measured change is what was asked for, to TOLERANCE. asked, measured: the curve."""
+
+    per_unit: float
+    limits: tuple[float, float]
+    asked: list[float]
+    measured: list[float]
+
+
+def calibrate(codes: Tensor, normal: Tensor, score: Score, span: float) -> Calibration:
+    """Measure a unit normal [D] on codes [N, D]: mean change of the score for moves to either side.
+
+    span: the largest change that is of interest, in the attribute's unit. SdicError where the score falls along the
+    normal or does not move.
+    """
+    base = score(codes)
+
+    def change(distance: float) -> float:
+        return float((score(codes + distance * normal) - base).mean())
+
+    probe = 0.25 * float(((codes - codes.mean(0)) @ normal).std())
+    slope = (change(probe) - change(-probe)) / (2 * probe) if probe > 0 else 0.0
+    if not slope > 0:
+        raise SdicError(f"the attribute does not grow along its direction (slope {slope:.3g} per unit of W)")
+    # Slope of the least-squares line through 0 over half the span, then once more with the better unit.
+    for _ in range(2):
+        steps = [span / slope * k / STEPS for k in range(-STEPS // 2, STEPS // 2 + 1) if k]
+        moved = [change(step) for step in steps]
+        slope = sum(s * m for s, m in zip(steps, moved, strict=True)) / sum(s * s for s in steps)
+        if not slope > 0:
+            raise SdicError("the attribute does not keep growing along its direction")
+    asked = [span * k / STEPS for k in range(-STEPS, STEPS + 1)]
+    measured = [change(value / slope) for value in asked]
+    return Calibration(1 / slope, _useful(asked, measured), asked, measured)
+
+
+def _useful(asked: Sequence[float], measured: Sequence[float]) -> tuple[float, float]:
+    """The widest range around 0 in which |measured - asked| <= TOLERANCE |asked| (at least one step either way)."""
+    zero = len(asked) // 2
+
+    def reach(indices: range) -> float:
+        last = asked[indices[0]]
+        for i in indices:
+            if abs(measured[i] - asked[i]) > TOLERANCE * abs(asked[i]) + 1e-9:
+                break
+            last = asked[i]
+        return last
+
+    return reach(range(zero - 1, -1, -1)), reach(range(zero + 1, len(asked)))
+
+
+@torch.no_grad()
+def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
+    """Find, calibrate and write all directions and their manifest; returns what was measured, by name."""
+    device = resolve_device(config.device)
+    generator: Any = need(config.generator, "generator", "finding directions").to(device)
+    network: Any = need(config.attributes, "attribute_net", "finding directions").to(device)
+    missing = [name for name in config.names if name not in network.config.names]
+    if missing:
+        raise ConfigError(f"names: {config.attributes} knows {', '.join(network.config.names)}, not {missing[0]}")
+
+    def attributes(codes: Tensor) -> Tensor:
+        parts = []
+        for part in codes.split(config.batch):
+            latent = part[:, None].expand(-1, generator.config.latent_rows, -1)
+            parts.append(network(generator.synthesis(latent).clamp(-1, 1)))
+        return torch.cat(parts)
+
+    draw = torch.Generator().manual_seed(config.seed)
+    z = torch.randn(config.samples, generator.config.style_dim, generator=draw)
+    codes = generator.mapping(z.to(device))
+    scores = attributes(codes)
+    columns = [network.config.names.index(name) for name in config.names]
+    found = [classifier_normal(codes, scores[:, column], config.extremes) for column in columns]
+    normals = torch.stack([normal for normal, _ in found])
+    probes = codes[: config.probes]
+    covariance = torch.cov(codes.t()) if config.along == "covariance" else None
+    report: dict[str, dict[str, Any]] = {}
+    cards = []
+    vectors: list[Direction] = []
+    folder = Path(config.folder) / config.domain
+    for place, (name, column) in enumerate(zip(config.names, columns, strict=True)):
+        chosen = (normals, place) if config.condition else (normals[place : place + 1], 0)
+        normal = edit_vector(*chosen, covariance)
+        curve = calibrate(probes, normal, lambda w, c=column: attributes(w)[:, c], config.spans[place])  # type: ignore[misc]
+        delta = normal * curve.per_unit
+        step = config.defaults[place]
+        before, after = attributes(probes).mean(0), attributes(probes + step * delta).mean(0)
+        side = {
+            other: float((after - before)[c]) for other, c in zip(config.names, columns, strict=True) if other != name
+        }
+        report[name] = {
+            "accuracy": found[place][1],
+            "per_unit": curve.per_unit,
+            "limits": list(curve.limits),
+            "asked": curve.asked,
+            "measured": curve.measured,
+            "side_effects": {"at": step, **side},
+        }
+        source = {"found": f"linear SVM on {config.samples} codes, extremes {config.extremes:g}, seed {config.seed}"}
+        direction = Direction(delta.cpu(), name=name, unit=config.units[place], limits=curve.limits, source=source)
+        save_direction(folder / f"{name}.safetensors", direction)
+        vectors.append(direction)
+        cards.append(_card(config, name, direction, step, source["found"]))
+    write_png(folder / "sheet.png", sheet(generator, vectors, config.spans, codes[:2]))
+    write_cards(Path(config.folder) / MANIFEST, config.domain, cards)
+    return report
+
+
+def sheet(generator: Any, directions: Sequence[Direction], spans: Sequence[float], codes: Tensor) -> Tensor:
+    """[3, H, W]: a row for each code [N, D] and direction, at -1, -1/2, 0, 1/2 and 1 of its span."""
+    shares = torch.linspace(-1, 1, 5, device=codes.device)
+    rows = []
+    for code in codes:
+        latent = code.expand(len(shares), generator.config.latent_rows, -1)
+        for direction, span in zip(directions, spans, strict=True):
+            rows.append(generator.synthesis(latent + direction.shift(latent, span * shares)).clamp(-1, 1).cpu())
+    return grid(torch.cat(rows), len(shares))
+
+
+def _card(config: DirectionsConfig, name: str, direction: Direction, default: float, source: str) -> dict[str, Any]:
+    assert direction.limits is not None
+    return {
+        "name": name,
+        "domain": config.domain,
+        "file": f"{config.domain}/{name}.safetensors",
+        "kind": direction.kind,
+        "default": default,
+        "limits": [round(value, 3) for value in direction.limits],
+        "unit": direction.unit,
+        "source": f"this repository, sdic train directions: {source}",
+        "licence": "MIT",
+    }
+
+
+def write_cards(path: Path, domain: str, cards: list[dict[str, Any]]) -> None:
+    """Put cards at the end of a manifest, in place of what an earlier call put there; the rest of its text stays.
+
+    ConfigError where the manifest is not one whose `directions` come last.
+    """
+    begin, end = f"  # {domain}: found by `sdic train directions`\n", f"  # end of {domain}\n"
+    text = path.read_text(encoding="utf-8") if path.is_file() else "directions:\n"
+    text = text.replace(f"  # {domain}: found by `sdic pretrain directions`\n", begin)  # its name before
+    if begin in text and end in text:
+        text = text[: text.index(begin)] + text[text.index(end) + len(end) :]
+    block = yaml.safe_dump(cards, sort_keys=False, default_flow_style=None, width=118)
+    block = "".join(f"  {line}\n" for line in block.splitlines())
+    text = text.rstrip("\n") + "\n" + begin + block + end
+    try:
+        listed = yaml.safe_load(text)["directions"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: cannot be extended, its list of directions must come last") from error
+    if [entry["name"] for entry in listed[-len(cards) :]] != [card["name"] for card in cards]:
+        raise ConfigError(f"{path}: cannot be extended, its list of directions must come last")
+    write_atomic(path, text)
+
+
+def _run(config: DirectionsConfig) -> int:
+    print(json.dumps(find_directions(config), indent=2))
+    return 0
+
+
+register("directions", DirectionsConfig, not_trained, "portraits: age, yaw and smile in W, in their units", _run)

@@ -1,0 +1,241 @@
+"""Training of an inverter: any method that says in `trains` which of its networks are trained.
+
+The method's own `_invert` is the forward pass: what the frozen networks make of a photo (from the cache, if there is
+one), then what trains, then the loss of eq. 9 on the output at the input size. No method is named here.
+
+What carries a gradient: the networks of `trains`, and what lies between them and the picture. Nothing else is computed
+for the backward pass: no gradient for a frozen weight anywhere, none at all in the frozen pass.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdic.data.dataset import Batch, PictureDataset, Sample, collate
+from sdic.data.sampler import derive_seed
+from sdic.errors import ConfigError
+from sdic.evaluation.metrics import Networks, label, measure, seen
+from sdic.fast import accelerate
+from sdic.loading import geometry_of, read_frozen
+from sdic.losses.joint import JointLoss
+from sdic.methods import METHODS, Inverter
+from sdic.methods.options import make_options
+from sdic.training.cache import FirstPassCache
+from sdic.training.distributed import World
+from sdic.training.photos import Photos
+from sdic.training.task import Entry, Phase, Task
+from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
+from sdic.types import Direction, Inversion
+
+
+class InverterTask(Task):
+    """Trains the networks of one method for frozen ones."""
+
+    def __init__(self, method: str, config: InverterConfig, world: World):
+        super().__init__(config, world)
+        self.name = self.method = method
+        kind = METHODS[method]
+        model: Any = config.model
+        bundle = read_frozen(model.frozen, model.generator)
+        roles = [role for role in kind.networks if role not in kind.trains]
+        self.frozen = {
+            role: bundle.need(role, f"model.frozen={model.frozen}").eval().requires_grad_(False).to(self.device)
+            for role in roles
+        }
+        self.geometry = geometry_of(bundle)
+        self.origin = {"frozen": model.frozen, **({"frozen_generator": model.generator} if model.generator else {})}
+        self.origin |= {"geometry": self.geometry.to_text()}
+        self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
+        generator: Any = accelerate(self.frozen["generator"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(config.run.seed, "weights"))
+            held = _held(model.start, kind) if model.start else None
+            try:
+                made = kind.trainable(model, generator, self.geometry, held)
+            except ConfigError as error:
+                raise ConfigError(f"model.start={model.start} does not fit: {error}" if held else str(error)) from error
+        self.networks = {role: self.trained(made[role]) for role in kind.trains}
+        self.bound = ("run.seed", "optim.name", *(f"model.{name}" for name in vars(kind.Settings())))
+        self.averaged = kind.trains
+        parameters = [p for network in self.networks.values() for p in network.parameters()]
+        self.phases = [Phase(method, kind.trains, self.optimizer(parameters))]
+        self.inverter = self.inverter_of(self.networks)
+        self.inverter.noise = model.noise
+        self.inverter.recompute = model.activation_checkpointing
+        self.metric_networks: Networks = build_networks(config, self.device)
+        self.joint: JointLoss = build_loss(config, self.metric_networks).to(self.device)
+        self.known_hashes: dict[str, str] = {}
+
+    def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
+        """The method on the frozen networks and the given ones, as users get it."""
+        kind = METHODS[self.method]
+        options: Any = make_options(kind.Options, kind.options_of(self.config.model), self.method)
+        inverter = kind({**self.frozen, **networks}, self.geometry, options)
+        inverter.precision = self.config.precision
+        return inverter
+
+    def hashes(self) -> dict[str, str]:
+        self.known_hashes = self.known_hashes or super().hashes()
+        return self.known_hashes
+
+    # The data ---------------------------------------------------------------------------------------------------------
+
+    def prepare(self, stopped: Callable[[], bool]) -> None:
+        config = self.config
+        cache = None
+        if config.data.cache != "off":
+            root = Path(config.data.cache_dir) if config.data.cache_dir else Path(config.run.dir).parent / "cache"
+            cache = FirstPassCache.of(root, config.data.cache, self.inverter, self.hashes())
+        self.photos = Photos(config, self.geometry, self.world, cache, self.say)
+        self.held_out = self.photos.open_validation(self.metric_networks)
+        if cache is not None:
+            with self.autocast():
+                self.photos.fill(cache, self.inverter, stopped)
+
+    def batches(self, images: int) -> Iterator[Batch]:
+        return self.photos.batches(images, self.micro_batch)
+
+    # The loss ---------------------------------------------------------------------------------------------------------
+
+    def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        inverter, photo = self.inverter, batch.photo
+        with self.autocast():
+            known = None if self.photos.cache is None else self.photos.cache.complete(inverter, batch)
+            inversion = inverter._invert(photo, inverter.frozen_pass(photo, known))
+            output = self.geometry.at_input_size(inversion.image)
+        return self.terms(photo, output, inversion)
+
+    def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
+        """The loss in the photo's float32, whatever the networks ran in. output: [B, 3, H, W]."""
+        with torch.autocast(photo.device.type, enabled=False):
+            return self.joint.of(photo, output.to(photo), inversion.to(photo))
+
+    # What is measured, drawn, written ---------------------------------------------------------------------------------
+
+    def current(self) -> Inverter:
+        """The inverter whose results count."""
+        inverter = self.inverter_of({role: self.average(role) for role in self.networks})
+        inverter._fingerprint = self.hashes()["generator"]
+        return inverter
+
+    def evaluate(self) -> dict[str, float]:
+        """Mean of each metric over the held-out photos that can be read; every process takes its share of them."""
+        if self.held_out is None:
+            return {}
+        inverter, rows, problems = self.current(), {}, []
+        for index in range(self.world.rank, len(self.held_out), self.world.size):
+            sample = self.held_out[index]
+            if sample.problem:  # the photo that stands in for it has its own turn
+                problems.append(sample.problem)
+                continue
+            photo = collate([sample]).photo.to(self.device)
+            output = seen(inverter.invert(photo).image, self.geometry)
+            values = measure(self.config.validation.metrics, photo, output, self.metric_networks)
+            rows[index] = {name: value[0] for name, value in values.items()}
+        for problem in sorted(problem for part in self.world.gather(problems) for problem in part):
+            self.photos.left_out(problem)
+        shared: dict[int, dict[str, float]] = {}
+        for part in self.world.gather(rows):
+            shared |= part
+        ordered = [shared[index] for index in sorted(shared)]  # summed in one order, however many processes there are
+        return {name: sum(row[name] for row in ordered) / len(ordered) for name in ordered[0]} if ordered else {}
+
+    def best(self) -> tuple[str, str]:
+        name, better = super().best()
+        return label(name, self.metric_networks), better
+
+    def examples(self, count: int) -> Tensor:
+        """The first `count` photos that can be read, held-out ones if there are any: [N, 3, H, W]."""
+        dataset: PictureDataset = self.held_out or self.photos.dataset
+        samples: list[Sample] = []
+        for index in range(len(dataset)):
+            if len(samples) < count and not (sample := dataset[index]).problem:
+                samples.append(sample)
+        return collate(samples).photo.to(self.device)
+
+    def picture(self) -> Tensor:
+        """One row a photo: photo, what the method shows of its way, output, an edit."""
+        inverter = self.current()
+        direction, rows = principal_direction(inverter), []
+        for photo in self.examples(self.config.run.pictures).split(1):
+            inversion = inverter.invert(photo)
+            edited = inverter.edit(inversion, direction, 2.0)
+            results = [seen(image, self.geometry) for image in (inversion.image, edited)]
+            tiles = [photo, *inverter.stages(inversion), *results]
+            rows.append(torch.cat([tile.float().cpu() for tile in tiles], 3))
+        return torch.cat(rows, 2)[0]
+
+    def exported(self) -> dict[str, nn.Module]:
+        return {role: self.average(role) for role in self.networks}
+
+    def outputs(self, networks: Mapping[str, Any]) -> Tensor:
+        inverter = self.inverter_of(networks)
+        inverter.precision = "fp32"
+        return inverter.invert(self.examples(8)).image
+
+    def header(self) -> dict[str, str]:
+        hashes = {f"{role}_sha256": value for role, value in self.hashes().items()}
+        return {**self.origin, **self.inverter.header(), **hashes}
+
+    def sizes(self) -> list[str]:
+        sizes: Any = self.frozen["generator"].config  # type: ignore[union-attr]
+        height, width = self.geometry.input_size
+        return [
+            f"photos at {width}x{height}, output {sizes.resolution} px, codes {sizes.latent_rows}x{sizes.style_dim}; "
+            + ", ".join(f"{name} {value}" for name, value in vars(self.inverter.options).items())
+        ]
+
+    def on_meta(self, count: int) -> Callable[[], Tensor]:
+        parts: Any = copy.deepcopy((self.frozen, self.networks, self.joint))
+        frozen, networks, joint = parts
+        for module in (*frozen.values(), *networks.values(), joint):
+            module.to("meta")
+        inverter = METHODS[self.method]({**frozen, **networks}, self.geometry, self.inverter.options)
+        inverter.recompute = self.config.model.activation_checkpointing
+        for network in networks.values():
+            network.train()
+
+        def run() -> Tensor:
+            photo = torch.empty(count, 3, *self.geometry.input_size, device="meta")
+            inversion = inverter._invert(photo)
+            return joint.of(photo, self.geometry.at_input_size(inversion.image), inversion)["loss"]
+
+        return run
+
+
+def _held(start: str, kind: type[Inverter]) -> dict[str, nn.Module]:
+    bundle = read_frozen(start)
+    return {role: bundle.need(role, f"model.start={start}") for role in kind.trains}
+
+
+@torch.no_grad()
+def principal_direction(inverter: Inverter, seed: int = 0, draws: int = 512) -> Direction:
+    """The first principal component of the generator's codes, in standard deviations: an edit that needs no file."""
+    generator = inverter.generator
+    z = torch.randn(draws, generator.config.style_dim, generator=torch.Generator().manual_seed(seed))
+    codes = generator.mapping(z.to(inverter.device)).float()
+    centred = codes - codes.mean(0)
+    _, spread, axes = torch.linalg.svd(centred.cpu(), full_matrices=False)
+    axis = axes[0] * torch.sign(axes[0].abs().max() * axes[0][axes[0].abs().argmax()])  # a sign that does not wander
+    delta = axis * spread[0] / draws**0.5
+    return Direction(delta.to(inverter.device), name="first principal component", unit="standard deviations")
+
+
+def entries() -> dict[str, Entry]:
+    """The methods that train, as tasks."""
+    return {
+        name: Entry(
+            config_of(kind),
+            partial(InverterTask, name),
+            f"the method {name}: {' and '.join(role.upper() for role in kind.trains)}",
+        )
+        for name, kind in METHODS.items()
+        if kind.trains
+    }

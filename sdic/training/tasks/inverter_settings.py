@@ -1,0 +1,176 @@
+"""The settings of an inverter's training, and the frozen networks that its losses and metrics look through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, make_dataclass
+from functools import cache
+from typing import Any, Literal
+
+import torch
+
+from sdic.errors import CheckpointError
+from sdic.evaluation.metrics import Networks
+from sdic.feature_networks import identity_network, perceptual_distance
+from sdic.losses.joint import JointLoss, LossWeights
+from sdic.methods import Inverter
+from sdic.settings import require, section, setting
+from sdic.training.config import TrainingConfig, ValidationConfig
+
+
+@dataclass
+class PhotosConfig:
+    """The photos that are trained on."""
+
+    source: str = setting("auto", "a name in sdic.data.sources; auto: zip for a .zip file, else folder")
+    path: str = setting("", "its folder or file")
+    names: str = setting("", "a text file with one picture name a line: only those are used, in sorted order")
+    limit: int = setting(0, "only the first so many pictures; 0: all")
+    flip: bool = setting(True, "mirror each picture with probability 1/2")
+    workers: int = setting(2, "loader processes")
+    cache: Literal["off", "codes", "first_pass"] = setting(
+        "off",
+        "what of the frozen networks' results is kept on disk: nothing, codes, or codes and first reconstructions",
+    )
+    cache_dir: str = setting("", "where; empty: `cache` beside the run folders")
+
+    def __post_init__(self) -> None:
+        require(self.limit >= 0, f"data.limit must be 0 (all) or more, got {self.limit}")
+        require(self.workers >= 0, f"data.workers must be 0 or more, got {self.workers}")
+
+
+@dataclass
+class InverterModelConfig:
+    """The networks. A method's own settings come on top."""
+
+    frozen: str = setting("e4e-ffhq", "frozen networks: a model (`sdic models`), a weight file, or tiny (untrained)")
+    generator: str = setting("", "another model or file for the generator, where `frozen` holds only an encoder")
+    start: str = setting("", "a model or file with trained networks to start from; empty: from nothing")
+    noise: Literal["fixed", "random"] = setting("fixed", "of the generator in training; validation uses the fixed one")
+    activation_checkpointing: bool = setting(
+        False, "recompute the generator's activations in the backward pass: slower, less memory"
+    )
+
+    def __post_init__(self) -> None:
+        require(self.frozen != "", "model.frozen must name a model, a file, or tiny")
+
+
+@dataclass
+class LossConfig:
+    """The terms of eq. 7-9; one of weight 0 is left out, and its network is not needed."""
+
+    l2: float = setting(1.0, "weight of the squared error")
+    lpips: float = setting(0.8, "weight of the perceptual distance")
+    id: float = setting(0.2, "weight of 1 - cosine of the identities")
+    edit: float = setting(0.5, "weight of the distance from the first code and feature")
+    l2_form: Literal["mse", "euclidean"] = setting("mse", "mean squared error (all tables), or norm (the text)")
+    lpips_weights: str = setting(
+        "pretrained",
+        "LPIPS: pretrained, or random for a first look (lpips_random everywhere); or a model or file with an attribute "
+        "network, whose features give the distance (perceptual everywhere)",
+    )
+    id_network: str = setting("arcface", "arcface (faces), moco (others), another model, a weight file, or none")
+    edit_form: Literal["paper", "released"] = setting(
+        "paper", "L1(w, w') + L1(F, F') (eq. 8), or 0.2 MSE(w, w') + 0.8 MSE(F, F')"
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("l2", "lpips", "id", "edit"):
+            require(getattr(self, name) >= 0, f"loss.{name} must be 0 or more, got {getattr(self, name)}")
+        require(self.l2 + self.lpips + self.id + self.edit > 0, "loss.l2, loss.lpips, loss.id and loss.edit are all 0")
+        require(
+            self.lpips == 0 or self.lpips_weights not in ("", "none"),
+            f"loss.lpips is {self.lpips} but loss.lpips_weights is {self.lpips_weights or 'empty'}; set loss.lpips=0, "
+            "or name pretrained, random, a model or a file",
+        )
+        require(
+            self.id == 0 or self.id_network != "none",
+            f"loss.id is {self.id} but loss.id_network is none; set loss.id=0 or name a network",
+        )
+
+
+@dataclass
+class PhotosValidationConfig(ValidationConfig):
+    """Held-out photos, measured through the very inverter that users get."""
+
+    every: int = setting(10_000, "images between two validations; 0: none")
+    source: str = setting("auto", "as data.source")
+    path: str = setting("", "as data.path; empty: no validation, unless the source needs none")
+    names: str = setting("", "as data.names")
+    limit: int = setting(1000, "as data.limit")
+    metrics: list[str] = setting(["l2", "psnr", "ssim", "lpips", "id"], "names in sdic.evaluation.metrics")
+    best: str = setting("lpips", "the metric by which the best weights are kept")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.limit >= 0, f"validation.limit must be 0 (all) or more, got {self.limit}")
+        require(
+            self.best in self.metrics,
+            f"validation.best={self.best} is not among validation.metrics={','.join(self.metrics)}",
+        )
+
+
+@dataclass
+class InverterConfig(TrainingConfig):
+    """A whole run. The defaults are the paper's for faces."""
+
+    data: PhotosConfig = section(PhotosConfig)
+    model: InverterModelConfig = section(InverterModelConfig)
+    loss: LossConfig = section(LossConfig)
+    validation: PhotosValidationConfig = section(PhotosValidationConfig)
+
+    def __post_init__(self) -> None:
+        require(
+            self.data.cache == "off" or self.model.noise == "fixed",
+            f"data.cache={self.data.cache} keeps first reconstructions, which model.noise=random makes anew each time; "
+            "set data.cache=off or model.noise=fixed",
+        )
+
+
+@cache
+def config_of(kind: type[Inverter]) -> type[InverterConfig]:
+    """The settings of a method's training: `model` holds the method's own too."""
+
+    def check(self: Any) -> None:
+        InverterModelConfig.__post_init__(self)
+        kind.Settings.__post_init__(self) if hasattr(kind.Settings, "__post_init__") else None
+
+    model = make_dataclass(
+        f"{kind.__name__}Model", [], bases=(kind.Settings, InverterModelConfig), namespace={"__post_init__": check}
+    )
+    return make_dataclass(
+        f"{kind.__name__}Config", [("model", model, field(default_factory=model))], bases=(InverterConfig,)
+    )
+
+
+def build_networks(config: InverterConfig, device: torch.device) -> Networks:
+    """What the losses and the validation metrics of a config look through, frozen; None where nothing does.
+
+    CheckpointError says which setting asks for a network that is not there, and how to train without it.
+    """
+    metrics = config.validation.metrics if config.validation.every else []
+    distance: Any = None
+    embedder: Any = None
+    if config.loss.lpips > 0 or "lpips" in metrics:
+        try:
+            distance = perceptual_distance(config.loss.lpips_weights).to(device)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"loss.lpips_weights={config.loss.lpips_weights}: {error}. Without it: loss.lpips=0 with "
+                "validation.metrics that leave lpips out, or loss.lpips_weights=random (for a first look; it is called "
+                "lpips_random then)"
+            ) from error
+    if (config.loss.id > 0 or "id" in metrics) and config.loss.id_network != "none":
+        try:
+            embedder = identity_network(config.loss.id_network).to(device)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"loss.id_network={config.loss.id_network}: {error}. Without it: loss.id=0 loss.id_network=none and "
+                "validation.metrics without id"
+            ) from error
+    return Networks(distance, embedder)
+
+
+def build_loss(config: InverterConfig, networks: Networks) -> JointLoss:
+    """The joint loss that `loss.*` describes."""
+    weights = LossWeights(config.loss.l2, config.loss.lpips, config.loss.id, config.loss.edit)
+    return JointLoss(weights, networks.lpips, networks.embedder, config.loss.l2_form, config.loss.edit_form)
