@@ -11,6 +11,7 @@ import torch
 
 from sdic import zoo
 from sdic.checkpoints import Bundle, read_bundle
+from sdic.domains import DOMAINS
 from sdic.errors import CheckpointError, SdicError, did_you_mean
 from sdic.methods import METHODS, Inverter, Precision, build_inverter
 from sdic.networks.optimize import optimize_for_inference
@@ -177,7 +178,8 @@ def geometry_of(bundle: Bundle) -> Geometry:
     resolution, size = generator.config.resolution, encoder.config.input_size
     file, text = bundle.source.get("file", "these networks"), bundle.source.get("geometry")
     assumed = bundle.source.get("assumed", "")
-    geometry = zoo.DOMAINS.get(bundle.source.get("domain", "")) if text is None else Geometry.from_text(text)
+    known = DOMAINS.get(bundle.source.get("domain", ""))
+    geometry = (None if known is None else known.geometry) if text is None else Geometry.from_text(text)
     fits = geometry is not None and (geometry.resolution, max(geometry.input_size)) == (resolution, size)
     if text is not None and not fits:
         raise CheckpointError(

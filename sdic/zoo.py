@@ -14,21 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from sdic.errors import CheckpointError, UnknownNameError
-from sdic.types import Geometry
 from sdic.utils.files import write_atomic
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"
 ENVIRONMENT = "SDIC_PRETRAINED"
 DRIVE = "https://drive.google.com/file/d/{}/view"
-
-DOMAINS: dict[str, Geometry] = {
-    "face": Geometry(1024, (256, 256)),
-    "car": Geometry(512, (192, 256), (64, 448, 0, 512)),
-    "tiny": Geometry(64, (64, 64)),
-    "portraits": Geometry(64, (64, 64)),
-}
-"""Picture sizes of each domain: of the models that are named here, and of files whose header names the domain alone."""
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ def full_size_inverter(seed: int = 0) -> Any:
     import torch
     from torch import nn
 
-    from sdic import zoo
     from sdic.checkpoints import Bundle
+    from sdic.domains import DOMAINS
     from sdic.methods import build_inverter
     from sdic.networks.dicn import DICN, DICNConfig
     from sdic.networks.dipn import DIPN, DIPNConfig
@@ -76,7 +76,7 @@ def full_size_inverter(seed: int = 0) -> Any:
             nn.init.uniform_(module.running_var, 0.6, 1.4)  # type: ignore[arg-type]
     for conv in networks["generator"].synthesis.convs:  # type: ignore[union-attr]
         nn.init.constant_(conv.noise_strength, 0.05)
-    return build_inverter("sdic", Bundle(networks), zoo.DOMAINS["face"])
+    return build_inverter("sdic", Bundle(networks), DOMAINS["face"].geometry)
 
 
 def measure_cpu(repeats: int) -> dict[str, Any]:

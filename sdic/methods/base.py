@@ -6,10 +6,10 @@ Shapes: B batch, H and W size of the method's input, R output size, L latent row
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,8 @@ class Inverter(ABC, nn.Module):
     """Name in the registry."""
     roles: ClassVar[tuple[str, ...]]
     """The networks it needs from weight files, by role."""
+    edit_variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Other ways to edit what was inverted, which evaluations measure too: name -> options and their values."""
 
     def __init__(self, generator: Generator, geometry: Geometry):
         super().__init__()

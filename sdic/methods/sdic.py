@@ -28,6 +28,7 @@ class SDICInverter(Inverter):
 
     method = "sdic"
     roles = ("generator", "encoder", "dipn", "dicn")
+    edit_variants = {"edit_compensate": {"paradigm": "edit-compensate"}}  # noqa: RUF012 - read only
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sdic.data.dataset import PictureDataset, Sample, collate
-from sdic.evaluation.metrics import Networks, measure, seen
+from sdic.evaluation.metrics import Networks, at_input_size, measure
 from sdic.methods.sdic import SDICInverter
 from sdic.training.distributed import World
 from sdic.training.stack import Stack
@@ -44,7 +44,7 @@ def validate(
             continue
         photo = collate([sample]).photo.to(world.device)
         image = inverter.invert(photo).image
-        values = measure(names, photo, seen(image, inverter.geometry), networks)
+        values = measure(names, photo, at_input_size(image, inverter.geometry), networks)
         rows[index] = {name: value[0] for name, value in values.items()}
     shared: dict[int, dict[str, float]] = {}
     for part in world.gather(rows):
@@ -104,8 +104,8 @@ def picture_grid(inverter: SDICInverter, photos: Tensor, direction: Direction, s
             photo,
             inversion.initial_image,
             inversion.discrepancy / spread,  # grey is no discrepancy
-            seen(inversion.image, inverter.geometry),
-            seen(edited, inverter.geometry),
+            at_input_size(inversion.image, inverter.geometry),
+            at_input_size(edited, inverter.geometry),
         )
         rows.append(torch.cat([tile.float().cpu() for tile in tiles], 3))
     return to_picture(torch.cat(rows, 2)[0].nan_to_num())
