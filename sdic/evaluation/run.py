@@ -128,7 +128,7 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
         "versions": dict(versions or {}),
         "domain": known.name,
         "methods": {entry.label: {"model": entry.model, **entry.identity()} for entry in methods},
-        "networks": networks.weights,
+        "metric_networks": networks.weights,
         "directions": identities,
         "pictures": {**pictures.identity, "count": len(pictures.keys), "problems": pictures.problems},
         "results": results,

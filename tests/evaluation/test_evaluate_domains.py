@@ -87,7 +87,7 @@ def test_a_metric_without_its_network_is_a_cell_that_names_the_file(pretrained, 
         assert values["images"] == 2
     assert report["results"] == numbers
     assert report["gain"]["tiny-e4e"]["lpips"] is None
-    assert report["networks"]["identity"] == {"network": "moco", "needs": "moco_v2_800ep_pretrain.pt"}
+    assert report["metric_networks"]["identity"] == {"network": "moco", "needs": "moco_v2_800ep_pretrain.pt"}
     assert report["domain"] == "tiny"
     printed = capsys.readouterr().out
     assert printed.count(LPIPS) == printed.count(MOCO) == 2  # a row a method
@@ -163,8 +163,8 @@ def test_networks_work_from_their_files(pretrained, folder, run, monkeypatch, do
     assert code == 0
     found = {name: numbers["a"][name] for name in ("lpips", "id")}
     assert found == pytest.approx(expected(f"e4e-{domain}", folder, network), abs=1e-5)
-    assert report["networks"]["identity"]["network"] == network
-    assert len(report["networks"]["perceptual"]["sha256"]) == 64
+    assert report["metric_networks"]["identity"]["network"] == network
+    assert len(report["metric_networks"]["perceptual"]["sha256"]) == 64
 
 
 # The table -----------------------------------------------------------------------------------------------------------

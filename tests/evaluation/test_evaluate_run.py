@@ -66,7 +66,7 @@ def test_what_a_run_writes(whole):
     assert report["results"] == numbers
     assert report["generator"] is None
     assert report["methods"]["sdic"]["model"] == "portraits"
-    assert all(len(network["sha256"]) == 64 for network in report["networks"].values())
+    assert all(len(network["sha256"]) == 64 for network in report["metric_networks"].values())
     assert "sdic against e4e" in whole.printed
     assert "sdic (edit-compensate)" in whole.printed
     assert (whole.out / "tables.md").read_text().strip() in whole.printed
