@@ -54,7 +54,7 @@ def load_networks(known: Domain, device: torch.device, chosen: dict[str, str]) -
     Where a domain's distance is that of its attribute network, choosing another one changes both.
     """
     names = {role: chosen.get(role) or str(getattr(known, role)) for role in ROLES}
-    if known.perceptual == known.attributes and not chosen.get("perceptual"):
+    if known.attributes and known.perceptual == known.attributes and not chosen.get("perceptual"):
         names["perceptual"] = names["attributes"]
     weights: dict[str, dict[str, str]] = {}
     found: dict[str, Any] = dict.fromkeys(ROLES)
