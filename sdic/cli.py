@@ -16,6 +16,7 @@ from typing import Any
 
 from sdic import __version__
 from sdic.errors import SdicError, did_you_mean
+from sdic.utils.text import printable
 
 COMMANDS = {
     "invert": "invert photos: OUT/inversion/, a contact sheet and a report",
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return module(words[0]).run(_parse(children[words[0]], words[1:]))
     except SdicError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
@@ -97,7 +98,14 @@ def build_parser(
 
 
 def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """Words before, between and after options alike, where the command's arguments allow it."""
+    """Words before, between and after options alike, where the command's arguments allow it.
+
+    What follows `--` are files, even if they begin with a hyphen; argparse does not always see it so.
+    """
+    words = list(words)
+    if "--" in words:
+        end = words.index("--")
+        words = words[:end] + [f"./{word}" if word.startswith("-") else word for word in words[end + 1 :]]
     try:
         return parser.parse_intermixed_args(words)
     except TypeError:  # argparse cannot mix some kinds of arguments

@@ -13,12 +13,13 @@ from sdic import zoo
 from sdic.checkpoints import Bundle, read_bundle
 from sdic.domains import DOMAINS
 from sdic.errors import CheckpointError, SdicError, did_you_mean
-from sdic.methods import METHODS, Inverter, Precision, build_inverter
+from sdic.methods import METHODS, Inverter, Precision, build_inverter, check_precision, slow_on_cpu
 from sdic.networks.optimize import optimize_for_inference
 from sdic.types import Geometry
 from sdic.utils.tensors import fingerprint, resolve_device
 
 
+@torch.inference_mode(False)  # tensors that are made in inference mode can do nothing but inference
 def load(
     name_or_path: str | os.PathLike[str],
     device: str | torch.device = "auto",
@@ -29,11 +30,15 @@ def load(
 ) -> Inverter:
     """A model by its name (`sdic models` lists them), a weight file, or a training run's folder -> a frozen inverter.
 
-    device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32.
+    device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32. One
+    that is slower than fp32 on the CPU at hand is warned of.
     optimize: fold normalisation into convolutions and choose fast memory layouts (same pictures to float rounding).
-    options: of the method, such as layer=7.
+    options: of the method, such as layer=7. CheckpointError for a model that is not here, ConfigError for a setting
+    that no one knows. It may be called inside `torch.inference_mode()`.
     """
     name = str(name_or_path)
+    check_precision(precision)
+    target = resolve_device(device)
     if name in zoo.MODELS:
         inverter = _from_card(zoo.MODELS[name], options)
     elif Path(name).is_file():
@@ -47,7 +52,8 @@ def load(
             f"models: {', '.join(sorted(zoo.MODELS))}"
         )
     inverter.precision = precision
-    target = resolve_device(device)
+    if target.type == "cpu" and (slow := slow_on_cpu(precision)):
+        warnings.warn(slow, stacklevel=2)
     _ = inverter.fingerprint  # of the float32 weights, before anything is rearranged
     if optimize:
         optimize_for_inference(inverter, target)
@@ -105,6 +111,7 @@ def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any],
     return inverter
 
 
+@torch.inference_mode(False)
 def read_frozen(name: str, generator: str = "") -> Bundle:
     """The networks of a model name or of a file; the generator from another one if given."""
     bundle = _networks_of(name)

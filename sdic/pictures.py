@@ -31,9 +31,14 @@ Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any
 """A file, a PIL picture of any mode, or an array [H, W, 3] (or [H, W], [H, W, 4]) of uint8."""
 
 
-def open_model(name_or_path: str | os.PathLike[str], device: str = "auto", **options: Any) -> PictureInverter:
-    """A model by its name (`sdic models` lists them) or a weight file, at the picture level; options as `sdic.load`."""
-    return PictureInverter(load(name_or_path, device, **options))
+def open_model(
+    name_or_path: str | os.PathLike[str], device: str = "auto", *, domain: str | None = None, **options: Any
+) -> PictureInverter:
+    """A model by its name (`sdic models` lists them) or a weight file, at the picture level; options as `sdic.load`.
+
+    domain: whose direction names are meant, for a file that does not say what it draws.
+    """
+    return PictureInverter(load(name_or_path, device, **options), domain)
 
 
 def domain_of(inverter: Inverter) -> str | None:
@@ -47,12 +52,12 @@ def domain_of(inverter: Inverter) -> str | None:
 class PictureInverter:
     """`invert` photos, `edit` inversions, see them as pictures; everything else is the inverter's.
 
-    domain: whose direction names are meant; None finds out from the model.
+    domain: whose direction names are meant; None finds out from the model, "" is none.
     """
 
     def __init__(self, inverter: Inverter, domain: str | None = None):
         self.inverter = inverter
-        self.domain = domain_of(inverter) if domain is None else domain
+        self.domain = (domain_of(inverter) or "") if domain is None else domain
         self._directions: dict[str, tuple[Located, Direction]] = {}
 
     def invert(self, picture: Picture | Sequence[Picture]) -> Inversion:

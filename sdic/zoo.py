@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 
 from sdic.errors import CheckpointError, UnknownNameError
 from sdic.utils.files import write_atomic
+from sdic.utils.safe import read_small_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"
 ENVIRONMENT = "SDIC_PRETRAINED"
+NOTE_LIMIT = 4096  # bytes of a hash note
 DRIVE = "https://drive.google.com/file/d/{}/view"
 
 
@@ -198,7 +201,13 @@ def known_sha256(wanted: WeightFile, path: Path) -> str | None:
     note = _note(path)
     if wanted.sha256 is not None or not note.is_file():
         return wanted.sha256 if path.name == Path(wanted.name).name else None
-    return note.read_text().split()[0]
+    words = read_small_text(note, NOTE_LIMIT, CheckpointError).split()
+    if not words or not re.fullmatch("[0-9a-f]{64}", words[0]):
+        raise CheckpointError(
+            f"{note}: must begin with the sha256 of {path.name}, 64 letters of 0-9a-f; it is damaged. Delete it if "
+            f"{path.name} is as it should be: it is written again"
+        )
+    return words[0]
 
 
 def remember_sha256(path: Path, digest: str, replace: bool = False) -> None:

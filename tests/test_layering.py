@@ -15,7 +15,7 @@ ALLOWED = {
     "errors": set(),
     "utils": {"errors", "types"},
     "types": {"errors", "utils"},
-    "config": {"errors"},
+    "config": {"errors", "utils"},
     "ops": set(),
     "networks": {"ops", *LEAVES},
     "losses": LEAVES,

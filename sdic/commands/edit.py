@@ -9,14 +9,25 @@ from sdic.commands import folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic edit`."""
-    folder.add_arguments(parser, "photos, aligned as the model's domain is, or saved inversions (*.safetensors)")
+    folder.add_arguments(
+        parser,
+        "photos, aligned as the model's domain is, saved inversions (*.safetensors), or codes of W+ of this or\n"
+        "another tool (*.npy, *.npz, *.pt)",
+    )
     parser.add_argument(
         "--edit",
         action="append",
         dest="edits",
         metavar="WHAT",
         help="age=3, a sweep smile=-2:2:5 (start:stop:count), several together age=3,smile=1;\n"
-        "a name of editings/manifest.yaml, pc0, pc1, ... or a direction file; may be repeated",
+        "a name of editings/manifest.yaml, pc0, pc1, ... or a direction file, of a GANSpace file its component\n"
+        "file.npz#2=3; may be repeated",
+    )
+    parser.add_argument(
+        "--domain",
+        metavar="NAME",
+        help="whose direction names are meant (face, car, portraits, ...), for a weight file that does not say\n"
+        "what it draws; pc0, pc1, ... are always the model's own",
     )
     parser.add_argument(
         "--rule",

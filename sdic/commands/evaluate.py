@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdic.evaluation.run import Result
 
 EPILOG = """\
 examples:
@@ -43,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="methods, models, weight files, training runs, or LABEL=any of these (the domain's models)",
     )
     parser.add_argument("--limit", type=int, default=1000, metavar="N", help="pictures that are inverted (1000)")
-    parser.add_argument("--edit-limit", type=int, default=200, metavar="N", help="those of them that are edited (200)")
+    parser.add_argument("--edit-limit", type=int, metavar="N", help="those of them that are edited (200)")
     parser.add_argument(
         "--change",
         action="append",
@@ -60,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for role, what in (("perceptual", "distance"), ("identity", "identity"), ("attributes", "attributes")):
         help_text = f"network that measures {what}: model or file (the domain's)"
         parser.add_argument(f"--{role}", default="", metavar="NAME", help=help_text)
-    parser.add_argument("--sheet", type=int, default=4, metavar="N", help="pictures on the sheet (4)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the generator's samples (0)")
+    parser.add_argument("--sheet", type=int, metavar="N", help="edited pictures on the sheet (4)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the generator's samples (0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,29 +74,55 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import json
     import sys
-    from pathlib import Path
 
     from sdic import zoo
     from sdic.evaluation.run import Settings, evaluate
     from sdic.runner.records import at_work
     from sdic.runner.report import versions
-    from sdic.runner.sheet import Row, make_sheets
     from sdic.utils.files import write_atomic
+    from sdic.utils.text import printable
 
+    _refuse(args)
     names = {entry.name for entry in dataclasses.fields(Settings)}
-    given = {name: value for name, value in vars(args).items() if name in names}
+    given = {name: value for name, value in vars(args).items() if name in names and value is not None}
     given |= {"methods": [word for word in args.methods.split(",") if word], "changes": args.change}
     settings = Settings(**{**given, "photos": str(zoo.examples_meant(args.photos) or args.photos)})
     out = Path(settings.out)
     with at_work(out):
         result = evaluate(settings, versions())
-        if result.rows:
-            rows = [Row(name, tuple(files)) for name, files in result.rows]
-            make_sheets(out, "sheet", result.labels, rows, len(rows), 1)
-    if args.json:
-        write_atomic(args.json, json.dumps(result.methods, indent=1) + "\n")
+        if args.json:
+            write_atomic(args.json, json.dumps(result.methods, indent=1) + "\n")
+        drawn = _sheet(out, result)
     print(result.text)
-    print(f"\n-> {out / 'report.json'}" + (f", see {out / 'sheet.png'}" if result.rows else ""))
+    print(f"\n-> {out / 'report.json'}" + (f", see {out / 'sheet.png'}" if drawn else ""))
     for problem in result.problems:
-        print(f"  failed: {problem}", file=sys.stderr)
+        print(f"  failed: {printable(problem)}", file=sys.stderr)
     return 1 if result.problems else 0
+
+
+def _refuse(args: argparse.Namespace) -> None:
+    """ConfigError for an option that would not be heeded beside the others."""
+    from sdic.errors import ConfigError
+
+    given = {"--edit-limit": args.edit_limit, "--change": args.change, "--sheet": args.sheet}
+    reason = "photos are inverted, not edited" if args.photos else "--edit-limit 0 edits nothing"
+    for option, value in given.items():
+        if value and (args.photos or args.edit_limit == 0):
+            raise ConfigError(f"{option} has nothing to do here: {reason}")
+    if args.seed is not None and not args.generator:
+        raise ConfigError("--seed is that of the generator's samples; add --generator N")
+
+
+def _sheet(out: Path, result: Result) -> bool:
+    """Draw the sheet, if there is anything to show; where that fails, the numbers are there all the same."""
+    import sys
+
+    from sdic.runner.sheet import Row, make_sheets
+    from sdic.utils.text import printable
+
+    rows = [Row(name, tuple(files)) for name, files in result.rows]
+    try:
+        return bool(rows and make_sheets(out, "sheet", result.labels, rows, len(rows), 1))
+    except Exception as error:
+        print(f"warning: no sheet: {printable(str(error) or type(error).__name__)}", file=sys.stderr)
+        return False

@@ -7,7 +7,10 @@ import dataclasses
 import os
 import re
 
-OPTIONS = ("out", "model", "edits", "rule", "device", "precision", "batch_size", "shard", "limit", "save_inversions")
+OPTIONS = (
+    *("out", "model", "edits", "domain", "rule", "device", "precision", "batch_size", "shard", "limit"),
+    *("save_inversions", "save_latents"),
+)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
@@ -35,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N photos")
     parser.add_argument(
         "--save-inversions", action="store_true", default=None, help="keep inversions as OUT/inversions/*.safetensors"
+    )
+    parser.add_argument(
+        "--save-latents",
+        action="store_true",
+        default=None,
+        help="keep the codes alone (W+, a hundredth of the size, without SDIC's details) as OUT/latents/*.npy",
     )
 
 

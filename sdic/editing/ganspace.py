@@ -14,6 +14,7 @@ from sdic.types import Direction, Kind
 
 SAMPLES = 10_000
 CHUNK = 2_000
+LIMITS = (-3.0, 3.0)  # in standard deviations: nearly all codes lie there
 
 
 @torch.no_grad()
@@ -39,7 +40,7 @@ def principal_components(
                 kind=kind,
                 origin=mean if kind == "set" else None,
                 scale=deviation if kind == "set" else 1.0,
-                limits=(-3.0, 3.0),  # nearly all codes lie there
+                limits=LIMITS,
                 name=f"pc{index}",
                 unit="standard deviations" + (" from the mean" if kind == "set" else ""),
                 source={"found": f"principal component {index} of {samples} codes from seed {seed}"},

@@ -160,10 +160,10 @@ def _changes(settings: Settings, source: type[TruthSource] | None) -> Changes:
         raise ConfigError(
             f"{whose} draws no pictures of its own; measure yours: sdic evaluate PHOTOS --domain {settings.domain}"
         )
+    if source is None and settings.attributes:
+        raise ConfigError(f"--attributes: {whose} has no edits to measure by them; leave it out")
     if source is None and settings.generator:
         raise ConfigError(f"--generator: {whose} draws no pictures of its own to compare with; leave it out")
-    if settings.photos and settings.changes:
-        raise ConfigError("--change: photos have no truth that edits could be measured against; leave it out")
     if source is None or settings.photos or not settings.edit_limit:
         return {}
     return parse_changes(settings.changes, source.attributes)

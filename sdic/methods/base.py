@@ -5,32 +5,82 @@ Shapes: B batch, H and W size of the method's input, R output size, L latent row
 
 from __future__ import annotations
 
+import platform
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from functools import wraps
+from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import ConfigError, SdicError, did_you_mean
 from sdic.networks.stylegan2 import Generator, Noise
 from sdic.types import Direction, GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Precision = Literal["fp32", "bf16", "fp16"]
 Rule = Literal["paper", "released"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+LARGEST, AT_ONCE = 1024, 8
+"""So many pictures of so many pixels squared go through a GPU at a time, and smaller ones in proportion."""
+
+
+def check_precision(precision: str) -> None:
+    """ConfigError for an arithmetic that is none of the three."""
+    if precision not in ("fp32", *DTYPES):
+        known = ("fp32", *DTYPES)
+        raise ConfigError(
+            f"precision must be one of {', '.join(known)}, got {precision!r}{did_you_mean(str(precision), known)}"
+        )
+
+
+def slow_on_cpu(precision: str) -> str:
+    """What to say of an arithmetic that is slower than fp32 on this machine's CPU; "" where it is not known to be.
+
+    Measured on an AMD EPYC with AVX512-BF16, one thread, portraits and tiny at 64 px, time beside fp32: bf16 takes 1.5
+    to 1.8 for e4e, 1.3 for the generator, 1.3 to 1.5 for an edit (a whole inversion .9, thanks to DIPN's volumes); fp16
+    takes 3 for e4e, 8 for an edit and 50 for an inversion. Matrix units (AMX) may turn this round.
+    """
+    if precision == "fp32" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return ""
+    units = {"bf16": "_is_amx_tile_supported", "fp16": "_is_amx_fp16_supported"}[precision]
+    if getattr(torch.cpu, units, lambda: False)():
+        return ""
+    factor = {"bf16": "up to twice as", "fp16": "many times as"}[precision]
+    return f"precision {precision} is {factor} slow as fp32 on this CPU, and less exact; use fp32"
+
+
+def images_at_once(device: torch.device, resolution: int) -> int:
+    """How many images go through the networks at a time, so that memory does not grow with the length of a sweep."""
+    return 1 if device.type == "cpu" else max(1, AT_ONCE * LARGEST**2 // resolution**2)
+
+
+def _without_gradients(function: Callable[P, T]) -> Callable[P, T]:
+    """Neither gradients nor inference mode, whose tensors would stay in the generator's caches and spoil a later use
+    with gradients."""
+
+    @wraps(function)
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
+        with torch.inference_mode(False), torch.no_grad():
+            return function(*arguments, **options)
+
+    return wrapped
 
 
 class Inverter(ABC, nn.Module):
     """Frozen networks and the procedure that inverts with them.
 
     A subclass implements `_invert`; methods with a generator feature get editing from here, others may override
-    `_edited_feature`. Everything runs without gradients; on a CPU images go through one by one, which is as fast as a
-    batch there, keeps memory flat, and makes a batch of N equal N singles.
+    `_edited_feature`. Everything runs without gradients. On a CPU images go through one by one, which is as fast as a
+    batch there, keeps memory flat, and makes a batch of N equal N singles; on a GPU `images_at_once`.
     """
 
     method: ClassVar[str]
@@ -56,7 +106,7 @@ class Inverter(ABC, nn.Module):
 
     # What people call ------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
+    @_without_gradients
     def invert(self, images: Tensor) -> Inversion:
         """Photos [B, 3, H', W'] in [-1, 1], RGB, aligned as the domain's photos are -> Inversion.
 
@@ -76,7 +126,7 @@ class Inverter(ABC, nn.Module):
         whole = parts[0] if len(parts) == 1 else Inversion.cat(parts)
         return replace(whole.to(torch.float32), photo=photo, method=self.name, generator=self.fingerprint)
 
-    @torch.no_grad()
+    @_without_gradients
     def edit(
         self,
         inversion: Inversion,
@@ -123,7 +173,7 @@ class Inverter(ABC, nn.Module):
             shift = shift + item.shift(codes, amount.to(codes))
         images = [inversion.image[source : source + 1] for source in sources]
         moved = [index for index in range(count) if not untouched[index]]
-        size = 1 if self.device.type == "cpu" else max(1, len(moved))
+        size = images_at_once(self.device, self.geometry.resolution)
         with self._autocast():
             for first in range(0, len(moved), size):
                 chosen = moved[first : first + size]
@@ -132,6 +182,24 @@ class Inverter(ABC, nn.Module):
                 for position, index in enumerate(chosen):
                     images[index] = edited[position : position + 1]
         return torch.cat(images)
+
+    @_without_gradients
+    def from_latent(self, latent: Tensor) -> Inversion:
+        """Codes [B, L, D] of this generator, or [B, 1, D] for the same code in every row -> an Inversion to edit.
+
+        Its picture is G(latent): a code alone has no feature and no photo. ConfigError for codes of another shape.
+        """
+        rows, width = self.generator.config.latent_rows, self.generator.config.style_dim
+        if latent.ndim != 3 or latent.shape[1] not in (1, rows) or latent.shape[2] != width or not len(latent):
+            raise ConfigError(
+                f"codes of {self.name} are {rows} rows x {width}, these are {list(latent.shape[1:])}; they belong to "
+                "another generator"
+            )
+        latent = latent.to(self.device, torch.float32).expand(-1, rows, -1)
+        with self._autocast():
+            images = [self.generator.synthesis(part, noise=self.noise) for part in self._portions(latent)]
+        image = torch.cat(images).float()
+        return Inversion(image, latent, latent, method=self.name, generator=self.fingerprint)
 
     # What methods implement ------------------------------------------------------------------------------------------
 
@@ -181,12 +249,11 @@ class Inverter(ABC, nn.Module):
     def _autocast(self) -> AbstractContextManager[object]:
         if self.precision == "fp32":
             return nullcontext()
-        if self.precision not in DTYPES:
-            raise ConfigError(f"precision must be fp32, bf16 or fp16, got {self.precision!r}")
+        check_precision(self.precision)
         return torch.autocast(self.device.type, DTYPES[self.precision])
 
-    def _portions(self, photo: Tensor) -> Sequence[Tensor]:
-        return photo.split(1) if self.device.type == "cpu" else [photo]
+    def _portions(self, batch: Tensor) -> Sequence[Tensor]:
+        return batch.split(images_at_once(self.device, self.geometry.resolution))
 
 
 def _paired(

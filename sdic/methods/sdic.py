@@ -5,11 +5,11 @@ Shapes: B batch, H and W input size, L latent rows, D style width, C/h/w the com
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
-from sdic.errors import ConfigError
+from sdic.errors import ConfigError, did_you_mean
 from sdic.methods.base import Inverter, Rule
 from sdic.networks.compensator import Compensator
 from sdic.networks.e4e import E4E
@@ -40,6 +40,13 @@ class SDICInverter(Inverter):
         paradigm: Paradigm = "compensate-edit",
     ):
         super().__init__(generator, geometry)
+        if paradigm not in get_args(Paradigm):
+            known = get_args(Paradigm)
+            raise ConfigError(
+                f"paradigm must be one of {', '.join(known)}, got {paradigm!r}{did_you_mean(str(paradigm), known)}"
+            )
+        if not isinstance(layer, int):
+            raise ConfigError(f"layer must be a whole number, got {layer!r}")
         channels = generator.config.layer_channels(layer)
         if channels != compensator.dicn.config.feature_channels:
             raise ConfigError(

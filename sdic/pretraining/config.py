@@ -262,7 +262,7 @@ class DirectionsConfig:
     names: attributes of the attribute network. condition: each direction leaves the other names' readouts as they are.
     along: shortest move by Euclid's length ("normal", as published) or by that of the codes' covariance.
     probes: codes on which a unit is calibrated; spans: the largest changes asked for, in the attributes' units.
-    folder: holds `manifest.yaml`; the files go into the folder `domain` in it. components: GANSpace's, besides.
+    folder: holds `manifest.yaml`; the files go into the folder `domain` in it.
     """
 
     run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/directions", batch=64))
@@ -277,7 +277,6 @@ class DirectionsConfig:
     condition: bool = True
     along: Literal["normal", "covariance"] = "covariance"
     probes: int = 256
-    components: int = 0
     domain: str = "portraits"
     folder: str = "editings"
 

@@ -18,7 +18,6 @@ import yaml
 from torch import Tensor
 
 from sdic.editing.directions import save_direction
-from sdic.editing.ganspace import principal_components
 from sdic.editing.manifest import MANIFEST
 from sdic.errors import ConfigError, SdicError
 from sdic.pretraining.config import DirectionsConfig
@@ -191,9 +190,6 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
         save_direction(folder / f"{name}.safetensors", direction)
         vectors.append(direction)
         cards.append(_card(config, name, direction, step, source["found"]))
-    for component in principal_components(generator, config.components) if config.components else []:
-        save_direction(folder / f"{component.name}.safetensors", component)
-        cards.append(_card(config, component.name, component, 2.0, component.source["found"]))
     write_png(folder / "sheet.png", sheet(generator, vectors, config.spans, codes[:2]))
     write_cards(Path(config.folder) / MANIFEST, config.domain, cards)
     return report

@@ -1,18 +1,19 @@
-"""The words of `--edit`: "age=3", "smile=-2:2:5" (start:stop:count), "age=3,smile=1" (together)."""
+"""The words of `--edit`: "age=3", "smile=-2:2:5" (start:stop:count), "age=3,smile=1" (together), "file.npz#2=3"."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sdic.editing.directions import SUFFIXES, Located, locate
-from sdic.errors import ConfigError
+from sdic.editing.directions import Located, is_direction_file, locate
+from sdic.errors import ConfigError, UnknownNameError
 
 SYNTAX = "write name=strength (age=3), name=start:stop:count (smile=-2:2:5), or several joined by commas"
 MAX_SWEEP = 1000
+NUMBER = re.compile(r"[-+.:\d]+(e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Edit:
         return ",".join(f"{direction.name}={strength:g}" for direction, strength in pairs)
 
 
-def parse_edits(words: Sequence[str], domain: str | None) -> list[Edit]:
+def parse_edits(words: Sequence[str], domain: str) -> list[Edit]:
     """Every edit that the words ask for, sweeps spelled out, each once, in order.
 
     Directions are looked up (and their files must be here), but nothing is loaded. ConfigError quotes a word that
@@ -37,7 +38,7 @@ def parse_edits(words: Sequence[str], domain: str | None) -> list[Edit]:
     """
     edits: dict[str, Edit] = {}
     for word in words:
-        terms = [_term(term, word, domain) for term in word.split(",")]
+        terms = [_term(term, word, domain) for term in _split(word)]
         names = [located.name for located, _ in terms]
         if len(set(names)) < len(names):
             raise ConfigError(f"--edit {word!r} names a direction twice")
@@ -48,17 +49,37 @@ def parse_edits(words: Sequence[str], domain: str | None) -> list[Edit]:
     return list(edits.values())
 
 
-def _term(term: str, word: str, domain: str | None) -> tuple[Located, list[float]]:
-    name, equals, amount = term.rpartition("=")
-    if not equals:
-        name, amount = term, ""
-    name = name.strip()
+def _split(word: str) -> list[str]:
+    """The terms between the commas; an existing file with commas in its path is one term."""
+    parts, terms = word.split(","), []
+    while parts:
+        lengths = range(len(parts), 1, -1)
+        length = next((n for n in lengths if is_direction_file(_name(",".join(parts[:n])))), 1)
+        terms.append(",".join(parts[:length]))
+        parts = parts[length:]
+    return terms
+
+
+def _name(term: str) -> str:
+    """The name or path of a term, without its strength; an existing file may have = in its path."""
+    return term.rpartition("=")[0] if "=" in term and not is_direction_file(term) else term
+
+
+def _term(term: str, word: str, domain: str) -> tuple[Located, list[float]]:
+    path = _name(term)
+    name, equals, amount = path.strip(), term[len(path) : len(path) + 1], term[len(path) + 1 :]
     if not name or (equals and not amount.strip()):
         raise ConfigError(f"--edit {word!r}: {SYNTAX}")
     amounts = _amounts(amount, word) if equals else None
-    located = locate(name, domain)
-    if Path(name).suffix in SUFFIXES and any(mark in located.name for mark in ",="):
-        raise ConfigError(f"--edit {word!r}: a direction file's name must not hold , or =")
+    try:
+        located = locate(name, domain)
+    except UnknownNameError as error:
+        if term == word or not NUMBER.fullmatch(name):
+            raise
+        raise ConfigError(
+            f"--edit {word!r}: {name!r} is a number, not a direction; decimals are written with a point (age=1.5), and "
+            "a comma joins directions"
+        ) from error
     return located, [located.default] if amounts is None else amounts
 
 

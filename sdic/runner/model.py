@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ import torch
 
 from sdic import zoo
 from sdic.editing.directions import Located
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import SdicError
 from sdic.loading import load, weights_of_run
 from sdic.methods.base import Inverter
 from sdic.pictures import domain_of
@@ -30,12 +31,10 @@ from sdic.utils.tensors import resolve_device
 
 @dataclass(frozen=True)
 class Identity:
-    """name: the model's, or "file" for a file or training run. weights: sha256 of its files. domain: None until a file
-    has been loaded once."""
+    """name: the model's, or "file" for a file or training run. weights: sha256 of its files."""
 
     name: str
     weights: str
-    domain: str | None
 
 
 class LazyModel:
@@ -67,7 +66,11 @@ class LazyModel:
             if self._inverter is None:
                 precision: Any = self.settings.precision
                 try:
-                    self._inverter = load(self.settings.model, self._device(), precision=precision)
+                    with warnings.catch_warnings():
+                        warnings.filterwarnings("ignore", "precision .* slow")  # the run has said so
+                        self._inverter = load(self.settings.model, self._device(), precision=precision)
+                    if not self.named:
+                        self._note(f"domain of {self.identity.weights}", domain_of(self._inverter) or "")
                 except Exception as error:
                     self.failure = error  # whichever thread met it, it ends the run
                     raise
@@ -79,15 +82,20 @@ class LazyModel:
         return self.settings.model in zoo.MODELS
 
     @property
-    def domain(self) -> str | None:
-        """The domain whose directions are meant; a weight file that was never seen is loaded to find out."""
+    def domain(self) -> str:
+        """The domain whose directions are meant, "" for none; a weight file that is new here is loaded to find out."""
+        if self.settings.domain:
+            return self.settings.domain
         if self.named:
             return zoo.MODELS[self.settings.model].domain
-        if self.identity.domain is not None:
-            return self.identity.domain
-        domain = domain_of(self.inverter)
-        self._note(f"domain of {self.identity.weights}", domain or "")
-        return domain
+        known = self._noted(f"domain of {self.identity.weights}")
+        return (domain_of(self.inverter) or "") if known is None else known
+
+    def described(self) -> dict[str, str | None]:
+        """For the report: name, weights, and the domain where that is known without loading anything."""
+        noted = self._noted(f"domain of {self.identity.weights}") is not None
+        known = self.named or self.settings.domain or self.loaded or noted
+        return {**vars(self.identity), "domain": (self.domain or None) if known else None}
 
     def geometry(self) -> Geometry:
         """The picture sizes of the model; any thread may ask."""
@@ -124,11 +132,10 @@ class LazyModel:
         if self.named:
             card = zoo.MODELS[name]
             if card.seed is not None:
-                return Identity(name, f"seed {card.seed}", card.domain)
+                return Identity(name, f"seed {card.seed}")
             files = [zoo.need_file(wanted, name) for wanted in card.files]
-            return Identity(name, " + ".join(self._hash(file) for file in files), card.domain)
-        weights = self._hash(Path(name) if Path(name).is_file() else weights_of_run(Path(name)))
-        return Identity("file", weights, self._noted(f"domain of {weights}"))
+            return Identity(name, " + ".join(self._hash(file) for file in files))
+        return Identity("file", self._hash(Path(name) if Path(name).is_file() else weights_of_run(Path(name))))
 
     def _hash(self, path: Path) -> str:
         found = os.stat(path)
@@ -153,10 +160,6 @@ class LazyModel:
 
     def _device(self) -> str:
         device = self.settings.device
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError("device cuda: torch finds no CUDA device here; use --device cpu, or auto")
-        if device == "mps" and not torch.backends.mps.is_available():
-            raise ConfigError("device mps: torch finds none here; use --device cpu, or auto")
         if self._local_rank is not None and device in ("auto", "cuda") and torch.cuda.is_available():
             return f"cuda:{self._local_rank % torch.cuda.device_count()}"
         return device
@@ -167,7 +170,7 @@ def warn_of_limits(edits: Sequence[Edit]) -> list[str]:
     lines = []
     for edit in edits:
         for located, strength in zip(edit.directions, edit.strengths, strict=True):
-            limits = None if located.card is None else located.card.limits
+            limits = located.limits
             if limits is not None and not limits[0] <= strength <= limits[1]:
                 lines.append(f"{located.name}={strength:g} is outside its useful range {limits[0]:g} to {limits[1]:g}")
     return list(dict.fromkeys(lines))

@@ -12,10 +12,12 @@ from torch import Tensor
 from sdic.errors import CheckpointError, ImageError, SdicError
 from sdic.runner.edits import Edit
 from sdic.runner.inputs import Item
+from sdic.runner.latents import CodeItem
 from sdic.runner.model import Identity
 from sdic.runner.records import Record, key_of
 from sdic.runner.settings import RunSettings
 from sdic.types import Geometry, Inversion
+from sdic.utils.files import within_limits
 from sdic.utils.images import fit, to_tensor
 
 
@@ -30,7 +32,7 @@ class Output:
 
 @dataclass
 class Prepared:
-    """An item with its record, what it lacks, and either the photo [3, H, W] or the inversion to start from."""
+    """An item with its record, what it lacks, and the photo [3, H, W], inversion or code [L, D] to start from."""
 
     item: Item
     record: Record
@@ -38,6 +40,7 @@ class Prepared:
     missing: list[Output] = field(default_factory=list)
     photo: Tensor | None = None
     inversion: Inversion | None = None
+    code: Tensor | None = None
     notes: list[str] = field(default_factory=list)
     problem: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
@@ -83,16 +86,22 @@ class Plan:
 
     def _outputs(self, item: Item, facts: dict[str, str]) -> list[Output]:
         key = key_of(**facts)
-        outputs = [Output(f"inversion/{item.stem}.png", key)]
-        if self.settings.save_inversions and not item.is_inversion:
-            outputs.append(Output(f"inversions/{item.stem}.safetensors", key))
+        outputs = [Output(within_limits(f"inversion/{item.stem}", ".png"), key)]
+        saved = within_limits(f"inversions/{item.stem}", ".safetensors")
+        if self.settings.save_inversions and (self.out / saved).resolve() != item.path.resolve():
+            outputs.append(Output(saved, key))
+        if self.settings.save_latents:
+            outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
         for edit, identity in zip(self.edits, self.identities, strict=True):
             edit_key = key_of(inversion=key, rule=self.settings.rule, edit=identity)
-            outputs.append(Output(f"{edit.label}/{item.stem}.png", edit_key, edit))
+            outputs.append(Output(within_limits(f"{edit.label}/{item.stem}", ".png"), edit_key, edit))
         return outputs
 
     def _read(self, prepared: Prepared) -> None:
         item = prepared.item
+        if isinstance(item, CodeItem):
+            prepared.code = item.values()
+            return
         if item.is_inversion:
             prepared.inversion = Inversion.load(item.path)
             if len(prepared.inversion) != 1:
@@ -108,7 +117,7 @@ class Plan:
 
     def _saved(self, prepared: Prepared) -> Inversion | None:
         """The inversion that an earlier run saved for the same photo, weights and settings."""
-        path = f"inversions/{prepared.item.stem}.safetensors"
+        path = within_limits(f"inversions/{prepared.item.stem}", ".safetensors")
         if not prepared.record.is_done(path, key_of(**prepared.facts)):
             return None
         try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sdic.runner.records import FOLDER, writing
 from sdic.utils.files import write_atomic
+from sdic.utils.text import printable
 
 DONE, SKIPPED, FAILED, IGNORED, PENDING = "done", "skipped", "failed", "ignored", "not finished"
 STALE = 120.0  # seconds that ranks of one run may start apart
@@ -24,8 +25,8 @@ STALE = 120.0  # seconds that ranks of one run may start apart
 class Outcome:
     """One input's line in the report. status: done (now), skipped (already done), failed, ignored or not finished.
 
-    inversion: "computed" now, "saved" when an earlier one was used. seconds: the model's share, without reading and
-    writing.
+    inversion: "computed" now, "saved" when an earlier one, or a code, was used. seconds: the model's share, without
+    reading and writing. Name, reason and warnings are made printable.
     """
 
     name: str
@@ -35,6 +36,11 @@ class Outcome:
     outputs: list[str] = field(default_factory=list)
     inversion: str | None = None
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.name = printable(self.name)
+        self.reason = None if self.reason is None else printable(self.reason)
+        self.warnings = [printable(warning) for warning in self.warnings]
 
 
 def versions() -> dict[str, str]:

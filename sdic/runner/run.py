@@ -14,8 +14,10 @@ from typing import Any
 
 from sdic.config import to_plain
 from sdic.errors import SdicError
+from sdic.methods import slow_on_cpu
 from sdic.runner.edits import Edit, parse_edits
-from sdic.runner.inputs import Item, collect
+from sdic.runner.inputs import Item, collect, distinct
+from sdic.runner.latents import codes_in, holds_codes, with_codes
 from sdic.runner.model import LazyModel, warn_of_limits
 from sdic.runner.prepare import Plan
 from sdic.runner.progress import Progress
@@ -24,6 +26,7 @@ from sdic.runner.report import DONE, IGNORED, PENDING, SKIPPED, Outcome, RankPar
 from sdic.runner.settings import RunSettings, parse_shard
 from sdic.runner.sheet import Row, make_sheets
 from sdic.runner.work import INITIAL, PHOTO, Worker
+from sdic.utils.text import printable
 from sdic.zoo import examples_meant
 
 EXAMPLES_MODEL = "portraits"
@@ -68,18 +71,20 @@ def run(settings: RunSettings, command: str) -> int:
     items = _items(settings, out, command)
     mine = items[share.index :: share.count]
     model = LazyModel(settings, out, int(os.environ.get("LOCAL_RANK", "0")) if share.ranks else None)
-    edits = parse_edits(settings.edits, model.domain) if settings.edits and model.named else []
+    known = model.named or settings.domain
+    edits = parse_edits(settings.edits, model.domain) if settings.edits and known else []
     with at_work(out):
-        if settings.edits and not model.named:
+        if settings.edits and not known:
             edits = parse_edits(settings.edits, model.domain)  # may have to load the file to know its domain
         notes = warn_of_limits(edits)
+        notes += [slow] if (slow := slow_on_cpu(settings.precision)) and model.on_cpu() else []
         identities = [[(d.identity(), s) for d, s in zip(e.directions, e.strengths, strict=True)] for e in edits]
         parts = RankParts(out, share.index, share.count, settings.wait_seconds) if share.ranks else None
         progress = Progress(len(mine), parts, quiet=share.ranks and share.index > 0)
         for note in notes:
             progress.say(f"warning: {note}")
         worker = Worker(Plan(settings, out, model.identity, edits, identities, model.geometry), model, progress)
-        head: dict[str, Any] = {"command": command, "settings": to_plain(settings), "model": vars(model.identity)}
+        head: dict[str, Any] = {"command": command, "settings": to_plain(settings)}
         head |= {"versions": versions(), "warnings": notes, "started": time.strftime("%FT%T%z", time.localtime(start))}
         finished = False
         try:
@@ -87,15 +92,22 @@ def run(settings: RunSettings, command: str) -> int:
             finished = True
         finally:
             progress.close(worker.outcomes, finished)
+            head["model"] = model.described()
             if not finished:
                 _save_what_there_is(out / f"{share.name('report')}.json", head, items, worker.outcomes, share, start)
         if parts is not None and share.index > 0:
             return 0  # rank 0 has the last word; a failing rank would make torchrun stop the others
         outcomes = parts.gather(worker.outcomes) if parts is not None else worker.outcomes
         outcomes = _in_order(items if parts is not None else mine, outcomes)
-        sheets = _sheets(settings, out, share, edits, outcomes)
-        head |= {"seconds": round(time.time() - start, 3), "sheets": sheets, "device": _device(model)}
-        write_report(out / f"{share.name('report')}.json", head, outcomes)
+        sheets: list[str] = []
+        try:
+            sheets = _sheets(settings, out, share, edits, outcomes)
+        except Exception as error:  # the pictures are there, with or without an overview
+            notes.append(f"no contact sheet: {error or type(error).__name__}")
+            progress.say(f"warning: {printable(notes[-1])}")
+        finally:
+            head |= {"seconds": round(time.time() - start, 3), "sheets": sheets, "device": _device(model)}
+            write_report(out / f"{share.name('report')}.json", head, outcomes)
     return _conclude(outcomes, out, sheets, time.time() - start)
 
 
@@ -115,7 +127,13 @@ def _with_examples(settings: RunSettings) -> RunSettings:
 
 def _items(settings: RunSettings, out: Path, command: str) -> list[Item]:
     """Every input in order; with a limit, up to the last photo that it allows."""
-    items = collect(settings.inputs, out, inversions=command == "edit")
+    codes = [word for word in settings.inputs if holds_codes(Path(word)) and os.path.isfile(word)]
+    if codes and command != "edit":
+        raise SdicError(f"{codes[0]}: may hold codes, which are edited, not inverted; use: sdic edit")
+    items = collect([word for word in settings.inputs if word not in codes], out, inversions=command == "edit")
+    if command == "edit":
+        items = with_codes(items) + [item for word in codes for item in codes_in(Path(word))]
+        items = distinct(items)
     if all(item.ignored for item in items):
         raise SdicError(f"no photos in {', '.join(settings.inputs)}")
     photos = [index for index, item in enumerate(items) if not item.ignored]
@@ -133,9 +151,8 @@ def _in_order(
     by_name: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_name.setdefault(outcome.name, []).append(outcome)
-    return [
-        by_name[item.name].pop(0) if by_name.get(item.name) else Outcome(item.name, PENDING, reason) for item in items
-    ]
+    names = [printable(item.name) for item in items]
+    return [by_name[name].pop(0) if by_name.get(name) else Outcome(name, PENDING, reason) for name in names]
 
 
 def _sheets(
@@ -174,7 +191,7 @@ def _device(model: LazyModel) -> str:
 
 def _conclude(outcomes: Sequence[Outcome], out: Path, sheets: Sequence[str], seconds: float) -> int:
     """Say what was done and what was not; the exit code."""
-    print(summary(outcomes, seconds) + f" -> {out}" + (f", see {sheets[0]}" if sheets else ""))
+    print(summary(outcomes, seconds) + f" -> {printable(str(out))}" + (f", see {sheets[0]}" if sheets else ""))
     bad = [outcome for outcome in outcomes if outcome.status not in (DONE, SKIPPED, IGNORED)]
     for outcome in bad[:MOST_LINES]:
         print(f"  {outcome.status}: {outcome.name}: {outcome.reason}", file=sys.stderr)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdic.errors import ConfigError, did_you_mean
+from sdic.domains import DOMAINS
+from sdic.editing.manifest import known_directions
+from sdic.errors import ConfigError, UnknownNameError, did_you_mean
 from sdic.utils.images import PIXEL_LIMIT
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -15,21 +17,23 @@ RULES = ("paper", "released")
 
 @dataclass
 class RunSettings:
-    """inputs: photos, saved inversions (only `edit`), folders of them, or "examples", the bundled portraits. out: where
-    all goes. model: name or file; for the examples alone it may be left out (portraits).
+    """inputs: photos, folders of them, or "examples", the bundled portraits; for `edit` also saved inversions and
+    codes. out: where all goes. model: name or file; for the examples alone it may be left out (portraits).
 
-    edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`. rule: how the feature follows an edit. device,
-    precision: of the model. batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when
-    a run is stopped). shard: "i/n", part i (from 0) of n of the sorted list. limit: only the first photos, 0 for all.
-    save_inversions: keep each inversion as a file that `edit` takes. sheet_rows: photos per page of the contact sheet,
-    0 for none; sheet_pages: at most so many pages. max_pixels: larger photos are refused. wait_seconds: how long rank 0
-    waits for another rank that shows no sign of life.
+    edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`. domain: whose direction names are meant; "" is the
+    model's own. rule: how the feature follows an edit. device, precision: of the model. batch_size: photos at a time, 0
+    for 4, or 1 on a CPU (as fast there, and less is lost when a run is stopped). shard: "i/n", part i (from 0) of n of
+    the sorted list. limit: only the first photos, 0 for all. save_inversions: keep each inversion as a file that `edit`
+    takes. save_latents: keep each code alone, a small file that `edit` takes as well. sheet_rows: photos per page of
+    the contact sheet, 0 for none; sheet_pages: at most so many pages. max_pixels: larger photos are refused.
+    wait_seconds: how long rank 0 waits for another rank that shows no sign of life.
     """
 
     inputs: list[str] = field(default_factory=list)
     out: str = ""
     model: str = ""
     edits: list[str] = field(default_factory=list)
+    domain: str = ""
     rule: str = "paper"
     device: str = "auto"
     precision: str = "fp32"
@@ -37,6 +41,7 @@ class RunSettings:
     shard: str = ""
     limit: int = 0
     save_inversions: bool = False
+    save_latents: bool = False
     sheet_rows: int = 16
     sheet_pages: int = 20
     max_pixels: int = PIXEL_LIMIT
@@ -61,8 +66,12 @@ class RunSettings:
                 raise ConfigError(f"{what} missing; usage: {usage} (`sdic models` lists the models)")
         if command == "edit" and not self.edits:
             raise ConfigError(f"no edit asked for: --edit NAME=STRENGTH, such as --edit age=3; usage: {usage}")
-        if command != "edit" and self.edits:
-            raise ConfigError(f"`sdic {command}` does not edit; use: sdic edit")
+        for name in ("edits", "domain", "rule"):
+            if command != "edit" and getattr(self, name) != getattr(RunSettings(), name):
+                raise ConfigError(f"`sdic {command}` does not edit, and takes no {name}; use: sdic edit")
+        domains = {domain for domain, _ in known_directions()} | set(DOMAINS)
+        if self.domain and self.domain not in domains:
+            raise UnknownNameError("domain", self.domain, domains)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sdic.runner.records import FOLDER, writing
 from sdic.utils.files import write_atomic
 from sdic.utils.images import write_png
+from sdic.utils.text import printable
 
 GAP, TEXT = 4, 18
 BACKGROUND, INK, EMPTY = (255, 255, 255), (40, 40, 40), (232, 232, 232)
@@ -105,7 +106,8 @@ def _text(
     width: int,
 ) -> None:
     """As much of the text as fits; the built-in font knows ASCII only."""
-    plain = "".join(mark for mark in unicodedata.normalize("NFKD", text) if not unicodedata.combining(mark))
+    plain = unicodedata.normalize("NFKD", printable(text))
+    plain = "".join(mark for mark in plain if not unicodedata.combining(mark))
     text = plain.encode("ascii", "replace").decode()
     while len(text) > 1 and draw.textlength(text, font=font) > width:
         text = text[:-1]

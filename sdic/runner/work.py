@@ -14,11 +14,13 @@ from PIL import Image
 
 from sdic.errors import SdicError
 from sdic.runner.inputs import Item
+from sdic.runner.latents import write_code
 from sdic.runner.model import LazyModel
 from sdic.runner.prepare import Plan, Prepared
 from sdic.runner.records import FOLDER, OutputError, writing
 from sdic.runner.report import DONE, FAILED, IGNORED, SKIPPED, Outcome
 from sdic.types import Inversion
+from sdic.utils.files import within_limits, write_atomic
 from sdic.utils.images import to_picture, write_png
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ class Worker:
                         prepared.notes = list(prepared.record.warnings)
                         self._put(_outcome(prepared, SKIPPED))
                     elif prepared.photo is None:
-                        self._together([prepared])  # from a saved inversion
+                        self._together([prepared])  # from a saved inversion, or a code
                     else:
                         batch.append(prepared)
                     if len(batch) == size:
@@ -70,7 +72,7 @@ class Worker:
 
     def _together(self, group: list[Prepared]) -> None:
         """A group through the model in one go; if that fails, one by one, to find the one that does it."""
-        if any(prepared.photo is not None or any(o.edit for o in prepared.missing) for prepared in group):
+        if any(prepared.inversion is None or any(o.edit for o in prepared.missing) for prepared in group):
             _ = self.model.inverter  # what is wrong with the model is wrong for every photo
             for edit in self.plan.edits:
                 self.model.directions(edit)
@@ -84,7 +86,7 @@ class Worker:
                 for prepared in group:
                     self._together([prepared])
             else:
-                self._put(_outcome(group[0], FAILED, reason=_why(error)))
+                self._put(_outcome(group[0], FAILED, reason=_why(error, self.model.on_cpu())))
             return
         seconds = (time.perf_counter() - start) / len(group)
         for index, prepared in enumerate(group):
@@ -96,6 +98,8 @@ class Worker:
         """The group's inversion on the CPU, and the picture of every missing edit by its path."""
         if group[0].inversion is not None:
             inversion = group[0].inversion
+        elif group[0].code is not None:
+            inversion = self.model.inverter.from_latent(group[0].code[None])
         else:
             photos = torch.stack([prepared.photo for prepared in group if prepared.photo is not None])
             inversion = self.model.inverter.invert(photos)
@@ -121,24 +125,28 @@ class Worker:
     ) -> Outcome:
         """Write what was missing, then the record: a kill in between only means doing it again."""
         out, record = self.plan.out, prepared.record
-        stem = prepared.item.stem
         for output in prepared.missing:
             with writing(out / output.path, only_fatal=True):
                 if output.edit is not None:
                     write_png(out / output.path, edited[output.path])
                 elif output.path.endswith(".png"):
                     write_png(out / output.path, self.plan.geometry().visible(inversion.image)[0])
+                elif output.path.endswith(".npy"):
+                    write_code(out / output.path, inversion.latent[0])
+                elif prepared.item.is_inversion:
+                    write_atomic(out / output.path, prepared.item.path.read_bytes())
                 else:
                     inversion.save(out / output.path, {"name": _printable(prepared.item.name), **prepared.facts})
                 record.add(output.path, output.key)
         for folder, tensor in ((PHOTO, inversion.photo), (INITIAL, inversion.initial_image)):
             if tensor is not None:
-                with writing(out / folder / f"{stem}.png", only_fatal=True):
-                    write_png(out / folder / f"{stem}.png", to_picture(tensor))
+                path = out / within_limits(f"{folder}/{prepared.item.stem}", ".png")
+                with writing(path, only_fatal=True):
+                    write_png(path, to_picture(tensor))
         record.warnings = prepared.notes
         with writing(record.path, only_fatal=True):
             record.save()
-        kind = "saved" if prepared.inversion is not None else "computed"
+        kind = "computed" if prepared.photo is not None else "saved"
         return _outcome(prepared, DONE, inversion=kind, seconds=round(seconds, 4))
 
     def _collect(self, most: int) -> None:
@@ -150,7 +158,7 @@ class Worker:
             except OutputError:
                 raise
             except Exception as error:
-                self._put(_outcome(prepared, FAILED, reason=_why(error)))
+                self._put(_outcome(prepared, FAILED, reason=_why(error, self.model.on_cpu())))
 
     def _put(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -186,9 +194,10 @@ def _outcome(prepared: Prepared, status: str, **more: object) -> Outcome:
     return Outcome(prepared.item.name, status, warnings=prepared.notes, outputs=outputs, **more)  # type: ignore[arg-type]
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, on_cpu: bool) -> str:
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(error):
-        return "not enough memory for this photo; try --precision bf16 or --device cpu"
+        remedy = "run it where more is free" if on_cpu else "try --precision bf16 or --device cpu"
+        return f"not enough memory for this photo; {remedy}"
     text = " ".join(str(error).split())[:300] or type(error).__name__
     return text if isinstance(error, SdicError) else f"{type(error).__name__}: {text}"
 

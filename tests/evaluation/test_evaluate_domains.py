@@ -108,7 +108,8 @@ def test_a_file_that_names_no_domain_is_measured_as_far_as_it_goes(pretrained, f
     [
         (("--domain", "face"), "sdic evaluate PHOTOS --domain face"),
         (("photos", "--methods", "tiny", "--generator", "4"), "draws no pictures of its own"),
-        (("photos", "--methods", "tiny", "--change", "yaw=5"), "photos have no truth"),
+        (("photos", "--methods", "tiny", "--attributes", "portraits-attributes"), "no edits to measure"),
+        (("photos", "--methods", "tiny", "--change", "yaw=5"), "photos are inverted, not edited"),
         (("photos", "--methods", "tiny,a b=own.safetensors"), "label"),
         (("photos", "--methods", "tiny,cats.safetensors"), "domains cats, tiny"),
         (("photos", "--methods", "tiny", "--identity", "nowhere.pth"), "nowhere.pth"),

@@ -1,0 +1,153 @@
+"""No option of a command is accepted and then ignored: each changes what the command does, or is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sdic import cli
+from sdic.checkpoints import Bundle
+from sdic.cli import main
+from sdic.commands import pretrain
+from sdic.evaluation.run import Result
+
+VALUES = {
+    "batch_size": "3",
+    "change": "yaw=5",
+    "config": "settings.yaml",
+    "device": "cpu",
+    "domain": "face",
+    "edit_limit": "7",
+    "edits": "pc1=3",
+    "generator": "5",
+    "limit": "2",
+    "methods": "e4e",
+    "minutes": "0.0001",
+    "precision": "bf16",
+    "rule": "released",
+    "seed": "3",
+    "shard": "0/2",
+    "sheet": "2",
+    "stages": "encoder",
+    "variant": "64",
+}
+"""Of every option that takes one, not its default; paths and names that need not exist are made up."""
+PLACES = {"inputs": "other.png", "photos": "folder", "settings": "run.seed=5", "stage": ""}
+"""Arguments without dashes."""
+BASES = {
+    "invert": [["photo.png", "--out", "o", "--model", "tiny"]],
+    "edit": [["photo.png", "--out", "o", "--model", "tiny", "--edit", "pc0=1"]],
+    "models": [[]],
+    "convert": [["source.safetensors", "--out", "new.safetensors"], ["source.safetensors", "--out", "old.safetensors"]],
+    "train": [[]],
+    "evaluate": [[], ["photos"], ["--edit-limit", "0"], ["--generator", "4"]],
+    "pretrain": [[stage] for stage in pretrain.STAGES],
+}
+"""Every way to use a command, without the option that is tried."""
+NOTHING_TO_DO = {
+    ("convert", "force", 0),  # there is nothing to overwrite
+    ("convert", "half", 1),  # refused in any case, the file is there
+    ("convert", "trust", 1),
+    ("evaluate", "edit_limit", 1),  # 0, as in the third way, is what happens anyway
+}
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """What the commands ask of the parts below them, instead of those parts."""
+    made: list[str] = []
+
+    def record(name, value):
+        return lambda *words, **more: (made.append(f"{name} {words} {more}"), value)[1]
+
+    monkeypatch.setattr("sdic.runner.run.run", record("run", 0))
+    monkeypatch.setattr("sdic.training.trainer.train", record("train", 0))
+    monkeypatch.setattr("sdic.pretraining.stages.build_stage", record("stage", "stage"))
+    monkeypatch.setattr("sdic.pretraining.loop.train", record("loop", True))
+    monkeypatch.setattr("sdic.pretraining.build.build", record("build", True))
+    monkeypatch.setattr("sdic.pretraining.directions.find_directions", record("directions", {}))
+    monkeypatch.setattr("sdic.evaluation.run.evaluate", record("evaluate", Result({}, "", [], [], [])))
+    monkeypatch.setattr("sdic.checkpoints.read_bundle", record("read", Bundle({}, {"sha256": "0" * 64})))
+    monkeypatch.setattr("sdic.checkpoints.write_native", record("write", None))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.safetensors").touch()
+    (tmp_path / "settings.yaml").write_text("run:\n  seed: 7\n")
+    return made
+
+
+def done(words: list[str], calls: list[str], capsys) -> tuple:
+    """Everything that tells one call of a command from another."""
+    calls.clear()
+    for path in Path().glob("*.json"):
+        path.unlink()
+    try:
+        code = main(words)
+    except SystemExit as error:
+        code = error.code
+    out, error = capsys.readouterr()
+    return code, list(calls), out, sorted(str(path) for path in Path().rglob("*")), error
+
+
+def options() -> list[tuple[str, str, int]]:
+    _, children = cli.build_parser()
+    found = []
+    for command, child in children.items():
+        for action in child._actions:
+            if action.dest != "help":
+                found += [(command, action.dest, index) for index in range(len(BASES.get(command, [[]])))]
+    return found
+
+
+@pytest.mark.parametrize(("command", "dest", "way"), options())
+def test_every_option_is_heeded_or_refused(command, dest, way, calls, capsys, tmp_path):
+    assert command in BASES, f"{command}: a new command; say above how it is used"
+    if (command, dest, way) in NOTHING_TO_DO or PLACES.get(dest) == "":
+        return
+    base = BASES[command][way]
+    action = next(action for action in cli.build_parser()[1][command]._actions if action.dest == dest)
+    if command in ("invert", "edit"):
+        (tmp_path / "settings.yaml").write_text("limit: 7\n")
+    if not action.option_strings:
+        words = [*base, PLACES[dest]] if dest != "file" else ["other.pt", *base[1:]]
+    elif action.nargs == 0:
+        words = [*base, action.option_strings[-1]]
+    else:
+        words = [*base, action.option_strings[-1], VALUES.get(dest, f"made-up-{dest}.safetensors")]
+    *without, _ = done([command, *base], calls, capsys)
+    *having, error = done([command, *words], calls, capsys)
+    option = action.option_strings[-1] if action.option_strings else dest
+    refused = having[0] == 2 and (option in error or not action.option_strings)
+    assert refused or having != without, f"{' '.join(words)}: {option} is ignored"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["pretrain", stage, "--device", "nonsense"] for stage in pretrain.STAGES),
+        *(["pretrain", stage, "run.device=nonsense"] for stage in pretrain.STAGES[:-2]),
+        ["evaluate", "--device", "nonsense"],
+        ["invert", "x.png", "--out", "o", "--model", "tiny", "--device", "nonsense"],
+        ["edit", "x.png", "--out", "o", "--model", "tiny", "--edit", "pc0=1", "--device", "cuda:99"],
+        ["train", "run.device=nonsense", "run.dir=o"],
+    ],
+)
+def test_a_device_that_is_none_is_refused(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.png").touch()
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert words[-1].split("=")[-1] in error or "device" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_options_of_one_stage_reach_it_and_those_of_all_are_refused(calls, capsys):
+    assert main(["pretrain", "encoder", "--device", "cpu", "--minutes", "0.5", "run.device=auto", "run.steps=3"]) == 0
+    assert "['run.device=auto', 'run.steps=3', 'run.minutes=0.5', 'run.device=cpu']" in calls[0]  # options go last
+    for option in ("--variant", "--out", "--runs", "--editings", "--stages"):
+        assert main(["pretrain", "encoder", option, "64"]) == 2
+        assert f"{option} is not for `sdic pretrain encoder`" in capsys.readouterr().err
+    assert main(["pretrain", "all", "--config", "settings.yaml"]) == 2
+    assert main(["pretrain", "directions", "--minutes", "1"]) == 2
+    for minutes in ("-1", "nan"):
+        assert main(["pretrain", "all", "--minutes", minutes]) == 2
