@@ -15,7 +15,6 @@ from pathlib import Path
 
 from sdic.cards import MODELS, ModelCard, WeightFile
 from sdic.errors import CheckpointError, UnknownNameError
-from sdic.types import Geometry
 from sdic.utils.files import write_atomic
 from sdic.utils.safe import read_small_text
 
@@ -27,14 +26,6 @@ FAMILIES = ("sdic", "e4e", "measures")
 """The files of `sdic.cards` that hold cards."""
 for _name in FAMILIES:
     importlib.import_module(f"sdic.cards.{_name}")
-
-DOMAINS: dict[str, Geometry] = {
-    "face": Geometry(1024, (256, 256)),
-    "car": Geometry(512, (192, 256), (64, 448, 0, 512)),
-    "tiny": Geometry(64, (64, 64)),
-    "portraits": Geometry(64, (64, 64)),
-}
-"""Picture sizes of each domain: of the models that are named here, and of files whose header names the domain alone."""
 
 
 def card(name: str) -> ModelCard:

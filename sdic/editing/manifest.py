@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdic.config import yaml_values
+from sdic.domains import directions_of
 from sdic.errors import CheckpointError, ConfigError, did_you_mean
 from sdic.types import Kind
 from sdic.utils.safe import one_line
@@ -66,13 +67,15 @@ def read_manifest(path: Path) -> list[DirectionCard]:
 
 
 def known_directions(domain: str | None = None) -> dict[tuple[str, str], DirectionCard]:
-    """(domain, name) -> card, of one domain or all; the first folder that has a name wins."""
+    """(domain, name) -> card, of one domain or all; the first folder that has a name wins. A domain may use another's
+    directions (`sdic.domains`)."""
+    wanted = None if domain is None else directions_of(domain)
     cards: dict[tuple[str, str], DirectionCard] = {}
     for folder in search_folders():
         if (folder / MANIFEST).is_file():
             for card in read_manifest(folder / MANIFEST):
                 cards.setdefault((card.domain, card.name), card)
-    return {key: card for key, card in cards.items() if domain in (None, key[0])}
+    return {key: card for key, card in cards.items() if wanted in (None, key[0])}
 
 
 def find_file(card: DirectionCard) -> Path | None:
