@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sdic.editing.directions import Located, is_direction_file, locate
 from sdic.errors import ConfigError, UnknownNameError
@@ -29,6 +30,10 @@ class Edit:
         pairs = zip(self.directions, self.strengths, strict=True)
         return ",".join(f"{direction.name}={strength:g}" for direction, strength in pairs)
 
+    def identity(self) -> list[Any]:
+        """What its pictures depend on besides the inversion, for a record's key."""
+        return [(d.identity(), strength) for d, strength in zip(self.directions, self.strengths, strict=True)]
+
 
 def parse_edits(words: Sequence[str], domain: str) -> list[Edit]:
     """Every edit that the words ask for, sweeps spelled out, each once, in order.
@@ -47,6 +52,17 @@ def parse_edits(words: Sequence[str], domain: str) -> list[Edit]:
             if edits.setdefault(edit.label, edit).directions != edit.directions:
                 raise ConfigError(f"two different edits would both be called {edit.label!r}; rename one direction file")
     return list(edits.values())
+
+
+def warn_of_limits(edits: Sequence[Edit]) -> list[str]:
+    """A line for every direction that is asked for beyond its useful range."""
+    lines = []
+    for edit in edits:
+        for located, strength in zip(edit.directions, edit.strengths, strict=True):
+            limits = located.limits
+            if limits is not None and not limits[0] <= strength <= limits[1]:
+                lines.append(f"{located.name}={strength:g} is outside its useful range {limits[0]:g} to {limits[1]:g}")
+    return list(dict.fromkeys(lines))
 
 
 def _split(word: str) -> list[str]:

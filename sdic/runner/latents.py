@@ -34,7 +34,7 @@ class CodeItem(Item):
 
     code: Tensor = field(default_factory=lambda: torch.empty(0, 0), compare=False)
 
-    def values(self) -> Tensor:
+    def content(self, max_pixels: int) -> Tensor:
         """The code as float32; CheckpointError where it holds values that are not finite."""
         code = self.code.detach().to(torch.float32).contiguous()
         if not torch.isfinite(code).all():
@@ -43,7 +43,7 @@ class CodeItem(Item):
 
     def digest(self, max_pixels: int) -> str:
         """Hex sha256 of the code."""
-        code = self.values()
+        code = self.content(max_pixels)
         return hashlib.sha256(f"{list(code.shape)}".encode() + code.numpy().tobytes()).hexdigest()
 
 

@@ -7,8 +7,6 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,26 +27,19 @@ from sdic.utils.files import sha256_of, write_atomic
 from sdic.utils.tensors import resolve_device
 
 
-@dataclass(frozen=True)
-class Identity:
-    """name: the model's, or "file" for a file or training run. weights: sha256 of its files."""
-
-    name: str
-    weights: str
-
-
 class LazyModel:
-    """An inverter that is loaded at first use. Notes below OUT/.sdic spare a second run the hashing of weight files."""
+    """An inverter that is loaded at first use. Notes below OUT/.sdic, where there is an OUT, spare a second run the
+    hashing of weight files. local_rank: picks one of several GPUs."""
 
-    def __init__(self, settings: RunSettings, out: Path, local_rank: int | None = None):
+    def __init__(self, settings: RunSettings, local_rank: int | None = None):
         self.settings = settings
-        self._notes = out / FOLDER / "weights.json"
+        self._notes = Path(settings.out) / FOLDER / "weights.json" if settings.out else None
         self._local_rank = local_rank
         self._inverter: Inverter | None = None
         self._lock = threading.Lock()
         self._directions: dict[Located, Direction] = {}
+        self._files = self._found()
         self.failure: Exception | None = None
-        self._check()
 
     @property
     def loaded(self) -> bool:
@@ -70,7 +61,7 @@ class LazyModel:
                         warnings.filterwarnings("ignore", "precision .* slow")  # the run has said so
                         self._inverter = load(self.settings.model, self._device(), precision=precision)
                     if not self.named:
-                        self._note(f"domain of {self.identity.weights}", domain_of(self._inverter) or "")
+                        self._note(f"domain of {self.identity['weights']}", domain_of(self._inverter) or "")
                 except Exception as error:
                     self.failure = error  # whichever thread met it, it ends the run
                     raise
@@ -88,14 +79,15 @@ class LazyModel:
             return self.settings.domain
         if self.named:
             return zoo.MODELS[self.settings.model].domain
-        known = self._noted(f"domain of {self.identity.weights}")
+        known = self._noted(f"domain of {self.identity['weights']}")
         return (domain_of(self.inverter) or "") if known is None else known
 
     def described(self) -> dict[str, str | None]:
         """For the report: name, weights, and the domain where that is known without loading anything."""
-        noted = self._noted(f"domain of {self.identity.weights}") is not None
+        noted = self._noted(f"domain of {self.identity['weights']}") is not None
         known = self.named or self.settings.domain or self.loaded or noted
-        return {**vars(self.identity), "domain": (self.domain or None) if known else None}
+        name, weights = self.identity.values()
+        return {"name": name, "weights": weights, "domain": (self.domain or None) if known else None}
 
     def geometry(self) -> Geometry:
         """The picture sizes of the model; any thread may ask."""
@@ -112,30 +104,26 @@ class LazyModel:
                 self._directions[located] = direction
         return [self._directions[located] for located in edit.directions]
 
-    def _check(self) -> None:
-        """Complain about a model that cannot be there, before anything is written."""
-        name = self.settings.model
-        if self.named and zoo.MODELS[name].method is None:
-            raise SdicError(f"{name!r} is a network for losses and metrics, not a model that inverts")
+    def _found(self) -> list[Path]:
+        """The model's weight files; complains about a model that cannot be there, before anything is written."""
+        name, path = self.settings.model, Path(self.settings.model)
         if self.named:
-            for wanted in zoo.MODELS[name].files:
-                zoo.need_file(wanted, name)
-        elif (Path(name) / "checkpoints").is_dir():
-            weights_of_run(Path(name))
-        elif not Path(name).is_file():
+            if zoo.MODELS[name].method is None:
+                raise SdicError(f"{name!r} is a network for losses and metrics, not a model that inverts")
+            return [zoo.need_file(wanted, name) for wanted in zoo.MODELS[name].files]
+        if (path / "checkpoints").is_dir():
+            return [weights_of_run(path)]
+        if not path.is_file():
             load(name, "cpu")  # has the right words for it
+        return [path]
 
     @cached_property
-    def identity(self) -> Identity:
-        """What the pictures depend on, from the weight files' bytes."""
-        name = self.settings.model
-        if self.named:
-            card = zoo.MODELS[name]
-            if card.seed is not None:
-                return Identity(name, f"seed {card.seed}")
-            files = [zoo.need_file(wanted, name) for wanted in card.files]
-            return Identity(name, " + ".join(self._hash(file) for file in files))
-        return Identity("file", self._hash(Path(name) if Path(name).is_file() else weights_of_run(Path(name))))
+    def identity(self) -> dict[str, str]:
+        """What the pictures depend on. model: its name, or "file". weights: sha256 of its files, or its seed."""
+        name = self.settings.model if self.named else "file"
+        seed = zoo.MODELS[name].seed if self.named else None
+        weights = " + ".join(self._hash(file) for file in self._files) if seed is None else f"seed {seed}"
+        return {"model": name, "weights": weights}
 
     def _hash(self, path: Path) -> str:
         found = os.stat(path)
@@ -147,30 +135,21 @@ class LazyModel:
         return known
 
     def _noted(self, key: str) -> str | None:
-        with contextlib.suppress(OSError, ValueError):
-            return json.loads(self._notes.read_text(encoding="utf-8")).get(key)
-        return None
+        return self._all_notes().get(key)
 
     def _note(self, key: str, value: str) -> None:
-        notes = {}
+        if self._notes is not None:
+            with writing(self._notes):
+                write_atomic(self._notes, json.dumps({**self._all_notes(), key: value}, indent=1))
+
+    def _all_notes(self) -> dict[str, str]:
         with contextlib.suppress(OSError, ValueError):
-            notes = json.loads(self._notes.read_text(encoding="utf-8"))
-        with writing(self._notes):
-            write_atomic(self._notes, json.dumps({**notes, key: value}, indent=1))
+            if self._notes is not None:
+                return dict(json.loads(self._notes.read_text(encoding="utf-8")))
+        return {}
 
     def _device(self) -> str:
         device = self.settings.device
         if self._local_rank is not None and device in ("auto", "cuda") and torch.cuda.is_available():
             return f"cuda:{self._local_rank % torch.cuda.device_count()}"
         return device
-
-
-def warn_of_limits(edits: Sequence[Edit]) -> list[str]:
-    """A line for every direction that is asked for beyond its useful range."""
-    lines = []
-    for edit in edits:
-        for located, strength in zip(edit.directions, edit.strengths, strict=True):
-            limits = located.limits
-            if limits is not None and not limits[0] <= strength <= limits[1]:
-                lines.append(f"{located.name}={strength:g} is outside its useful range {limits[0]:g} to {limits[1]:g}")
-    return list(dict.fromkeys(lines))

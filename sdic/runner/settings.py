@@ -7,11 +7,12 @@ from typing import Any
 
 from sdic.editing.manifest import known_directions
 from sdic.errors import ConfigError, UnknownNameError, did_you_mean
+from sdic.methods import check_precision
+from sdic.runner.shares import Share
 from sdic.utils.images import PIXEL_LIMIT
 from sdic.zoo import DOMAINS
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("fp32", "bf16", "fp16")
 RULES = ("paper", "released")
 
 
@@ -49,14 +50,13 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         _one_of("rule", self.rule, RULES)
-        _one_of("precision", self.precision, PRECISIONS)
+        check_precision(self.precision)
         if self.device.split(":")[0] not in DEVICES:
             _one_of("device", self.device, DEVICES)
         for name, least in (("batch_size", 0), ("limit", 0), ("sheet_rows", 0), ("sheet_pages", 0), ("max_pixels", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.shard:
-            parse_shard(self.shard)
+        Share.of(self.shard)
 
     def check(self, command: str) -> None:
         """ConfigError for what a run cannot do without."""
@@ -72,17 +72,6 @@ class RunSettings:
         domains = {domain for domain, _ in known_directions()} | set(DOMAINS)
         if self.domain and self.domain not in domains:
             raise UnknownNameError("domain", self.domain, domains)
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """ "i/n" -> (i, n) with 0 <= i < n."""
-    parts = text.split("/")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise ConfigError(f"shard must be i/n, such as 0/4, got {text!r}")
-    index, count = int(parts[0]), int(parts[1])
-    if index >= count:
-        raise ConfigError(f"shard {text!r}: shards count from 0, so of {count} the last is {count - 1}/{count}")
-    return index, count
 
 
 def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
