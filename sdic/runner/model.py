@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import warnings
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from sdic.loading import load, weights_of_run
 from sdic.methods.base import Inverter
 from sdic.pictures import domain_of
 from sdic.runner.edits import Edit
-from sdic.runner.records import FOLDER, writing
+from sdic.runner.records import FOLDER
 from sdic.runner.settings import RunSettings
-from sdic.types import Direction, Geometry
+from sdic.types import Direction
 from sdic.utils.files import sha256_of, write_atomic
 from sdic.utils.tensors import resolve_device
 
@@ -33,7 +34,7 @@ class LazyModel:
 
     def __init__(self, settings: RunSettings, local_rank: int | None = None):
         self.settings = settings
-        self._notes = Path(settings.out) / FOLDER / "weights.json" if settings.out else None
+        self._notes = Path(settings.out) / FOLDER / "weights.json"
         self._local_rank = local_rank
         self._inverter: Inverter | None = None
         self._lock = threading.Lock()
@@ -46,52 +47,46 @@ class LazyModel:
         """Whether anything has needed the model yet."""
         return self._inverter is not None
 
+    @property
+    def named(self) -> bool:
+        """Whether it is a model of the list, not a file."""
+        return self.settings.model in zoo.MODELS
+
     def on_cpu(self) -> bool:
         """Whether the model is, or will be, on the CPU."""
         return resolve_device(self._device()).type == "cpu"
 
     @property
     def inverter(self) -> Inverter:
-        """The model itself."""
+        """The model itself; any thread may ask. Where it cannot be loaded, every asking fails alike."""
         with self._lock:
+            if self.failure is not None:
+                raise self.failure
             if self._inverter is None:
                 precision: Any = self.settings.precision
                 try:
                     with warnings.catch_warnings():
                         warnings.filterwarnings("ignore", "precision .* slow")  # the run has said so
                         self._inverter = load(self.settings.model, self._device(), precision=precision)
-                    if not self.named:
-                        self._note(f"domain of {self.identity['weights']}", domain_of(self._inverter) or "")
                 except Exception as error:
-                    self.failure = error  # whichever thread met it, it ends the run
+                    self.failure = error
                     raise
             return self._inverter
 
-    @property
-    def named(self) -> bool:
-        """Whether it is a model of the list, not a file."""
-        return self.settings.model in zoo.MODELS
-
-    @property
-    def domain(self) -> str:
-        """The domain whose directions are meant, "" for none; a weight file that is new here is loaded to find out."""
-        if self.settings.domain:
-            return self.settings.domain
-        if self.named:
-            return zoo.MODELS[self.settings.model].domain
-        known = self._noted(f"domain of {self.identity['weights']}")
-        return (domain_of(self.inverter) or "") if known is None else known
+    def domain(self, loading: bool = True) -> str | None:
+        """The domain whose directions are meant, "" for none. A weight file that is new here is loaded to find out;
+        without `loading` None says that it is not known yet."""
+        if self.settings.domain or self.named:
+            return self.settings.domain or zoo.MODELS[self.settings.model].domain
+        known = loading or self.loaded
+        return self._noted(
+            f"domain of {self.identity['weights']}", lambda: (domain_of(self.inverter) or "") if known else None
+        )
 
     def described(self) -> dict[str, str | None]:
         """For the report: name, weights, and the domain where that is known without loading anything."""
-        noted = self._noted(f"domain of {self.identity['weights']}") is not None
-        known = self.named or self.settings.domain or self.loaded or noted
         name, weights = self.identity.values()
-        return {"name": name, "weights": weights, "domain": (self.domain or None) if known else None}
-
-    def geometry(self) -> Geometry:
-        """The picture sizes of the model; any thread may ask."""
-        return self.inverter.geometry
+        return {"name": name, "weights": weights, "domain": self.domain(loading=False) or None}
 
     def directions(self, edit: Edit) -> list[Direction]:
         """The directions of an edit, each loaded once; ConfigError when one belongs to another generator."""
@@ -122,31 +117,24 @@ class LazyModel:
         """What the pictures depend on. model: its name, or "file". weights: sha256 of its files, or its seed."""
         name = self.settings.model if self.named else "file"
         seed = zoo.MODELS[name].seed if self.named else None
-        weights = " + ".join(self._hash(file) for file in self._files) if seed is None else f"seed {seed}"
+        weights = " + ".join(str(self._hash(file)) for file in self._files) if seed is None else f"seed {seed}"
         return {"model": name, "weights": weights}
 
-    def _hash(self, path: Path) -> str:
+    def _hash(self, path: Path) -> str | None:
         found = os.stat(path)
-        key = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
-        known = self._noted(key)
-        if known is None:
-            known = sha256_of(path)
-            self._note(key, known)
-        return known
+        return self._noted(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}", lambda: sha256_of(path))
 
-    def _noted(self, key: str) -> str | None:
-        return self._all_notes().get(key)
-
-    def _note(self, key: str, value: str) -> None:
-        if self._notes is not None:
-            with writing(self._notes):
-                write_atomic(self._notes, json.dumps({**self._all_notes(), key: value}, indent=1))
-
-    def _all_notes(self) -> dict[str, str]:
+    def _noted(self, key: str, find: Callable[[], str | None]) -> str | None:
+        """What an earlier run has noted, or what `find` finds and later runs will know."""
+        notes: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):
-            if self._notes is not None:
-                return dict(json.loads(self._notes.read_text(encoding="utf-8")))
-        return {}
+            notes = dict(json.loads(self._notes.read_text(encoding="utf-8")))
+        if key not in notes and (found := find()) is not None:
+            notes[key] = found
+            if self.settings.out:
+                with contextlib.suppress(OSError):  # it only saves time
+                    write_atomic(self._notes, json.dumps(notes, indent=1))
+        return notes.get(key)
 
     def _device(self) -> str:
         device = self.settings.device

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -49,9 +50,10 @@ class Output:
 class Job:
     """An item on its way.
 
-    outputs: every file it becomes; missing: those still to be made. start: what the model begins with, pixels
-    [3, H, W] in [-1, 1], a code [L, D], or an inversion. inversion: of one image, on the CPU. pictures: by label, the
-    "inversion" and edits such as "age=3". facts: what the inversion depends on. notes: what its owner should know.
+    outputs: every file it becomes; missing: those still to be made. facts: what its inversion depends on. start: what
+    the model begins with, pixels [3, H, W] in [-1, 1], a code [L, D], or an inversion. inversion: of one image, on the
+    CPU. pictures: by label, "inversion" and edits such as "age=3". notes: what its owner should know. seconds: the
+    model's share. outcome: once it is finished.
     """
 
     item: Item
@@ -59,25 +61,25 @@ class Job:
     outputs: list[Output] = field(default_factory=list)
     missing: list[Output] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     start: Tensor | Inversion | None = None
     inversion: Inversion | None = None
     pictures: dict[str, Image.Image] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    outcome: Outcome | None = None
 
     @property
     def is_photo(self) -> bool:
         """Whether it begins with pixels, which go through the model in groups."""
         return isinstance(self.start, Tensor) and self.start.ndim == 3
 
-    def outcome(self, status: str, reason: str | None = None) -> Outcome:
-        """Its line in the report."""
-        outcome = Outcome(self.item.name, status, reason, self.notes)
+    def end(self, status: str, reason: str | None = None) -> None:
+        """Give it its outcome."""
+        outcome = self.outcome = Outcome(self.item.name, status, reason, self.notes)
         if status in (DONE, SKIPPED):
             outcome.outputs = [output.path for output in self.outputs]
         if status == DONE:
             outcome.inversion, outcome.seconds = "computed" if self.is_photo else "saved", round(self.seconds, 4)
-        return outcome
 
 
 def find(settings: RunSettings, command: str) -> list[Item]:
@@ -112,8 +114,6 @@ class Pipeline:
         self.settings, self.model, self.edits, self.out = settings, model, edits, Path(settings.out)
         self._report, self._run = report or Report(0, quiet=True), run
         self._identities = {edit.label: edit.identity() for edit in edits}
-        self._pending: deque[tuple[Job, Future[Outcome]]] = deque()
-        self._writers: ThreadPoolExecutor
 
     def one(self, content: Content) -> Job:
         """A picture, an inversion or a code [L, D] in memory -> the job with its inversion, pictures and notes. Nothing
@@ -121,81 +121,71 @@ class Pipeline:
         job = Job(Item(Path(), "photo", "photo"))
         job.missing = [Output("", "", label) for label in (INVERSION, *(edit.label for edit in self.edits))]
         self.read(job, content)
-        self.invert_and_edit([job])
+        self.edit([job], self.invert([job]))
         return job
 
     def run(self, items: Sequence[Item]) -> None:
-        """Every item, in order; an OutputError or ConfigError ends it early, everything else is an item's outcome. The
-        report grows as files are finished: an interrupted run knows what it has."""
+        """Every item; an OutputError or ConfigError ends it early, everything else is an item's outcome. The report
+        grows as files are finished: an interrupted run knows what it has."""
         _ = self.model.identity  # a weight file that cannot be read ends the run, not a photo
         size = self.settings.batch_size or (1 if self.model.on_cpu() else 4)
-        group: list[Job] = []
-        try:
-            with _pool(1) as readers, _pool(WRITERS) as self._writers:
-                for job, outcome in _ahead(readers, self._prepare, items, 2 * size):
-                    if self.model.failure is not None:
+        written: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(WRITERS) as writers:
+            try:
+                for group in _groups(_ahead(readers, self._prepare, items, 2 * size), size):
+                    if self.model.failure is not None:  # what is wrong with the model is wrong for every photo
                         raise self.model.failure
-                    if outcome is not None:
-                        self.report(job, outcome)
-                    elif job.is_photo:
-                        group.append(job)
-                        if len(group) == size:
-                            self._compute(group)
-                            group = []
-                    else:
-                        self._compute([job])
-                if group:
                     self._compute(group)
-                self._collect(0)
-        finally:
-            for job, written in self._pending:  # interrupted: what the writers had finished all the same
-                if written.done() and not written.cancelled() and written.exception() is None:
-                    self.report(job, written.result())
-            self._pending.clear()
+                    written += [writers.submit(self._finish, job) for job in group]
+                    while len(written) > max(WRITERS, size):
+                        written.popleft().result()
+                for file in written:
+                    file.result()
+            finally:
+                readers.shutdown(cancel_futures=True)
 
-    def _prepare(self, item: Item) -> tuple[Job, Outcome | None]:
+    def _prepare(self, item: Item) -> Job:
         """Skip or read, ahead of the model. Never raises for what is wrong with the item, which is its outcome."""
-        job = Job(item, notes=list(item.notes))
-        if (outcome := decided(item)) is not None:
-            return job, outcome
+        job = Job(item, notes=list(item.notes), outcome=decided(item))
         try:
-            self.skip(job)
-            if not job.missing:
-                return job, job.outcome(SKIPPED)
-            self.read(job, self._saved(job) or item.content(self.settings.max_pixels))
-            return job, None
-        except OSError as error:
-            reason = f"cannot be read ({error.strerror or error})"
-        except SdicError as error:
-            reason = str(error).removeprefix(f"{item.path}: ")
+            if job.outcome is None:
+                self.skip(job)
+            if job.outcome is None and job.start is None:
+                self.read(job, item.content(self.settings.max_pixels))
         except Exception as error:  # a damaged file can surprise its reader
-            reason = f"damaged ({type(error).__name__}: {error})"
-        return job, job.outcome(FAILED, reason)
+            job.end(FAILED, self._why(error, item, "cannot be read"))
+        return job
 
     def skip(self, job: Job) -> None:
-        """Find out by the item's hash and its record which outputs are missing."""
-        item, out = job.item, self.out
-        job.record = Record.load(out, item.stem)
+        """Find out by the item's hash and its record what is missing. An inversion that an earlier run saved for the
+        same photo, weights and settings spares reading and inverting."""
+        item, out, rule = job.item, self.out, self.settings.rule
+        record = job.record = Record.load(out, item.stem)
         digest = item.digest(self.settings.max_pixels)
         job.facts = {"photo": digest, **self.model.identity, "precision": self.settings.precision}
         key = key_of(**job.facts)
+        saved = within_limits(f"inversions/{item.stem}", ".safetensors")
         job.outputs.append(Output(within_limits(f"{INVERSION}/{item.stem}", ".png"), key, INVERSION))
-        saved = _saved_path(item)
         if self.settings.save_inversions and (out / saved).resolve() != item.path.resolve():
             job.outputs.append(Output(saved, key))
         if self.settings.save_latents:
             job.outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
         for label, identity in self._identities.items():
-            edit_key = key_of(inversion=key, rule=self.settings.rule, edit=identity)
-            job.outputs.append(Output(within_limits(f"{label}/{item.stem}", ".png"), edit_key, label))
-        job.missing = [output for output in job.outputs if not job.record.is_done(output.path, output.key)]
+            path = within_limits(f"{label}/{item.stem}", ".png")
+            job.outputs.append(Output(path, key_of(inversion=key, rule=rule, edit=identity), label))
+        job.missing = [output for output in job.outputs if not record.is_done(output.path, output.key)]
+        if job.missing and type(item) is Item and record.is_done(saved, key):
+            with contextlib.suppress(CheckpointError):  # a damaged one is made again
+                job.start = Inversion.load(out / saved)
+        if not job.missing or job.start is not None:
+            job.notes = list(record.warnings)
         if not job.missing:
-            job.notes = list(job.record.warnings)
+            job.end(SKIPPED)
 
     def read(self, job: Job, content: Content) -> None:
         """Make of an item's content what the model begins with; a photo is fitted to the model's geometry."""
         if isinstance(content, Image.Image):
-            picture, notes = fit(content, self.model.geometry())
+            picture, notes = fit(content, self.model.inverter.geometry)
             job.start = to_tensor(picture)
             job.notes += notes
         elif isinstance(content, Inversion) and len(content) != 1:
@@ -203,55 +193,46 @@ class Pipeline:
         else:
             job.start = content
 
-    def _saved(self, job: Job) -> Inversion | None:
-        """The inversion that an earlier run saved for the same photo, weights and settings."""
-        path = _saved_path(job.item)
-        if type(job.item) is not Item or not job.record.is_done(path, key_of(**job.facts)):
-            return None
-        with contextlib.suppress(CheckpointError):  # a damaged one will be made again
-            inversion = Inversion.load(self.out / path)
-            job.notes = list(job.record.warnings)
-            return inversion
-        return None
-
     def _compute(self, group: list[Job]) -> None:
-        """A group through the model in one go, and on to the writers; if that fails, one by one, to find the one that
-        does it."""
-        _ = self.model.inverter  # what is wrong with the model is wrong for every photo
-        for edit in self.edits:
-            self.model.directions(edit)
-        try:
-            self.invert_and_edit(group)
-        except Exception as error:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            if len(group) == 1:
-                self.report(group[0], group[0].outcome(FAILED, self._why(error)))
-            else:
-                for job in group:
-                    self._compute([job])
+        """A group through the model in one go; if that fails, one by one, to find the one that does it."""
+        if group[0].outcome is not None:
             return
-        self._pending += [(job, self._writers.submit(self.write, job)) for job in group]
-        self._collect(max(WRITERS, len(group)))
+        for edit in self.edits:
+            self.model.directions(edit)  # as the model itself: if it cannot be had, the run ends here
+        start, inverter, reason = time.perf_counter(), self.model.inverter, ""
+        try:
+            self.edit(group, self.invert(group))
+        except Exception as error:
+            reason = self._why(error, group[0].item, "cannot be inverted or edited")
+        for job in group:
+            job.seconds = (time.perf_counter() - start) / len(group)
+        if reason and len(group) == 1:
+            group[0].end(FAILED, reason)
+        elif reason:
+            if inverter.device.type == "cuda":
+                torch.cuda.empty_cache()
+            for job in group:
+                self._compute([job])
 
-    def invert_and_edit(self, group: list[Job]) -> None:
-        """Give every job of a group its inversion and its missing pictures. A group is photos, or one job of any
-        kind."""
-        begun, start = time.perf_counter(), group[0].start
+    def invert(self, group: list[Job]) -> Inversion:
+        """The inversion of a group in one: photos, or a single job of any kind."""
+        starts: list[Any] = [job.start for job in group]
+        if isinstance(starts[0], Inversion):
+            return starts[0]
+        if not group[0].is_photo:
+            return self.model.inverter.from_latent(starts[0][None])
+        return self.model.inverter.invert(torch.stack(starts))
+
+    def edit(self, group: list[Job], inversion: Inversion) -> None:
+        """Give every job of a group its part of the inversion, and the pictures that it lacks."""
         missing = [{output.label for output in job.missing} for job in group]
-        if isinstance(start, Inversion):
-            inversion = start
-        elif group[0].is_photo:
-            inversion = self.model.inverter.invert(torch.stack([job.start for job in group]))  # type: ignore[misc]
-        else:
-            inversion = self.model.inverter.from_latent(start[None])  # type: ignore[index]
-        visible = self.model.geometry().visible
+        inverter = self.model.inverter
+        visible = inverter.geometry.visible
         for edit in self.edits:
             wanted = [index for index, labels in enumerate(missing) if edit.label in labels]
             if wanted:
-                strengths = [torch.tensor(strength) for strength in edit.strengths]
-                directions = self.model.directions(edit)
-                images = self.model.inverter.edit(inversion[wanted], directions, strengths, self.settings.rule)  # type: ignore[arg-type]
+                directions, strengths = self.model.directions(edit), [torch.tensor(s) for s in edit.strengths]
+                images = inverter.edit(inversion[wanted], directions, strengths, self.settings.rule)  # type: ignore[arg-type]
                 for index, image in zip(wanted, visible(images), strict=True):
                     group[index].pictures[edit.label] = to_picture(image)
         inversion = inversion.cpu()
@@ -262,87 +243,86 @@ class Pipeline:
             for label, image in zip(SMALL, (own.photo, own.initial_image), strict=True):
                 if image is not None:
                     job.pictures[label] = to_picture(image)
-        for job in group:
-            job.seconds = (time.perf_counter() - begun) / len(group)
 
-    def write(self, job: Job) -> Outcome:
-        """Write what was missing, then the record: a kill in between only means doing it again."""
-        out, record, inversion = self.out, job.record, job.inversion
-        assert inversion is not None
-        for output in job.missing:
-            path = out / output.path
-            with writing(path, only_fatal=True):
-                if output.label:
-                    write_png(path, job.pictures[output.label])
-                elif path.suffix == ".npy":
-                    write_code(path, inversion.latent[0])
-                elif isinstance(job.item, InversionItem):
-                    write_atomic(path, job.item.path.read_bytes())
-                else:
-                    name = job.item.name.encode("utf-8", "backslashreplace").decode()
-                    inversion.save(path, {"name": name, **job.facts})
-                record.add(output.path, output.key)
-        for label in SMALL.keys() & job.pictures.keys():
-            path = out / within_limits(f"{SMALL[label]}/{job.item.stem}", ".png")
-            with writing(path, only_fatal=True):
-                write_png(path, job.pictures[label])
-        record.warnings, outcome = job.notes, job.outcome(DONE)
-        with writing(record.path, only_fatal=True):
-            record.save(self._run, outcome)
-        return outcome
-
-    def report(self, job: Job, outcome: Outcome) -> None:
-        """Say what became of it: to the person, and where there are ranks to the others."""
-        if self._run and outcome.status != DONE and decided(job.item) is None:
-            with contextlib.suppress(OSError), writing(job.record.path, only_fatal=True):
-                job.record.save(self._run, outcome)
-        self._report.add(job.item, outcome)
-
-    def _collect(self, most: int) -> None:
-        """Report what the writers have done, until at most so many jobs are unfinished."""
-        while len(self._pending) > most or (self._pending and self._pending[0][1].done()):
-            job, written = self._pending.popleft()
+    def _finish(self, job: Job) -> None:
+        """Write and report, behind the model."""
+        if job.outcome is None:
             try:
-                outcome = written.result()
-            except OutputError:
+                self.write(job)
+                job.end(DONE)
+            except OutputError:  # it is one for every further photo too
                 raise
             except Exception as error:
-                outcome = job.outcome(FAILED, self._why(error))
-            self.report(job, outcome)
+                job.end(FAILED, self._why(error, job.item, "cannot be written"))
+        self.report(job)
 
-    def _why(self, error: Exception) -> str:
+    def write(self, job: Job) -> None:
+        """Write what is missing."""
+        for output in job.missing:
+            path = self.out / output.path
+            with writing(path, only_fatal=True):
+                self._write(job, output, path)
+                job.record.add(output.path, output.key)
+        for label in SMALL.keys() & job.pictures.keys():
+            path = self.out / within_limits(f"{SMALL[label]}/{job.item.stem}", ".png")
+            with writing(path, only_fatal=True):
+                write_png(path, job.pictures[label])
+
+    def _write(self, job: Job, output: Output, path: Path) -> None:
+        assert job.inversion is not None
+        if output.label:
+            write_png(path, job.pictures[output.label])
+        elif path.suffix == ".npy":
+            write_code(path, job.inversion.latent[0])
+        elif isinstance(job.item, InversionItem):
+            write_atomic(path, job.item.path.read_bytes())
+        else:
+            name = job.item.name.encode("utf-8", "backslashreplace").decode()
+            job.inversion.save(path, {"name": name, **job.facts})
+
+    def report(self, job: Job) -> None:
+        """Say what became of it: in its record, after the files (a kill in between only means doing it again), and to
+        the person. Of photos that it did not change, a run alone leaves the records alone."""
+        assert job.outcome is not None
+        if job.outcome.status == DONE:
+            job.record.warnings = job.notes
+        if job.outcome.status == DONE or (self._run and decided(job.item) is None):
+            job.record.save(self._run, job.outcome)
+        self._report.add(job.item, job.outcome)
+
+    def _why(self, error: Exception, item: Item, what: str) -> str:
+        """In one line, why something cannot be done with an item."""
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(error):
             remedy = "run it where more is free" if self.model.on_cpu() else "try --precision bf16 or --device cpu"
             return f"not enough memory for this photo; {remedy}"
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        return text if isinstance(error, SdicError) else f"{type(error).__name__}: {text}"
+        text = str(getattr(error, "strerror", None) or error).removeprefix(f"{item.path}: ")
+        text = " ".join(text.split())[:300] or type(error).__name__
+        if isinstance(error, SdicError):
+            return text
+        return f"{what} ({text})" if isinstance(error, OSError) else f"{what} ({type(error).__name__}: {text})"
 
 
-def _saved_path(item: Item) -> str:
-    return within_limits(f"inversions/{item.stem}", ".safetensors")
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that finish what they have begun, and when the block is left early nothing more."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    function: Callable[[Item], tuple[Job, Outcome | None]],
-    items: Sequence[Item],
-    count: int,
-) -> Iterator[tuple[Job, Outcome | None]]:
-    """function(item) for every item in order, with up to `count` of them computed ahead."""
-    jobs: deque[Future[tuple[Job, Outcome | None]]] = deque()
+def _ahead(pool: ThreadPoolExecutor, step: Callable[[Item], Job], items: Sequence[Item], count: int) -> Iterator[Job]:
+    """step(item) for every item in order, with up to `count` of them done ahead."""
+    jobs: deque[Future[Job]] = deque()
     for item in items:
-        jobs.append(pool.submit(function, item))
+        jobs.append(pool.submit(step, item))
         if len(jobs) > count:
             yield jobs.popleft().result()
     while jobs:
         yield jobs.popleft().result()
+
+
+def _groups(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
+    """Photos that are to be inverted in groups of that size, everything else at once and alone."""
+    photos: list[Job] = []
+    for job in jobs:
+        if job.outcome is None and job.is_photo:
+            photos.append(job)
+        else:
+            yield [job]
+        if len(photos) == size:
+            yield photos
+            photos = []
+    if photos:
+        yield photos

@@ -18,12 +18,11 @@ from typing import Any
 
 from sdic.errors import SdicError
 from sdic.runner.inputs import Item
-from sdic.utils.files import remove_temporaries, sha256_of, write_atomic
+from sdic.utils.files import remove_temporaries, sha256_of, within_limits, write_atomic
 from sdic.utils.text import printable
 
 FOLDER = ".sdic"
 VERSION = 1  # part of every key: raise it when the same settings give other pictures
-LONGEST_NAME = 240  # bytes; file systems take 255, ending included
 
 
 class OutputError(SdicError):
@@ -103,9 +102,7 @@ class Record:
     @classmethod
     def load(cls, out: Path, stem: str) -> Record:
         """The record of an output name; an absent or unreadable one is empty, and its photo is done again."""
-        path = out / FOLDER / "records" / f"{stem}.json"
-        if len(os.fsencode(path.name)) > LONGEST_NAME:
-            path = path.with_name(hashlib.sha256(os.fsencode(path.name)).hexdigest() + ".json")
+        path = out / within_limits(f"{FOLDER}/records/{stem}", ".json")
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
             content = json.loads(path.read_text(encoding="utf-8"))
             return cls(out, path, dict(content["outputs"]), list(content["warnings"]), dict(content.get("last", {})))
@@ -113,33 +110,27 @@ class Record:
 
     def is_done(self, output: str, key: str) -> bool:
         """Whether the file was made with this key and has not been touched since."""
-        entry = self.outputs.get(output)
-        if not isinstance(entry, dict) or entry.get("key") != key:
-            return False
-        try:
-            found = os.stat(self.out / output)
-            if found.st_size != entry["size"]:
-                return False
-            # The time settles it without reading; a copied folder has new times and the same content.
-            return found.st_mtime_ns == entry["mtime_ns"] or sha256_of(self.out / output) == entry["sha256"]
-        except (OSError, KeyError):
-            return False
+        with contextlib.suppress(OSError, SdicError, KeyError, TypeError):
+            entry, path = self.outputs[output], self.out / output
+            found = os.stat(path)
+            if entry["key"] == key and entry["size"] == found.st_size:
+                # The time settles it without reading; a copied folder has new times and the same content.
+                return found.st_mtime_ns == entry["mtime_ns"] or sha256_of(path) == entry["sha256"]
+        return False
 
     def add(self, output: str, key: str) -> None:
         """Note a file that was just written."""
-        found = os.stat(self.out / output)
-        self.outputs[output] = {
-            "key": key,
-            "size": found.st_size,
-            "mtime_ns": found.st_mtime_ns,
-            "sha256": sha256_of(self.out / output),
-        }
+        path = self.out / output
+        found = os.stat(path)
+        about = {"key": key, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": sha256_of(path)}
+        self.outputs[output] = about
 
     def save(self, run: str, outcome: Outcome) -> None:
         """Write the record, whole or not at all; with the outcome where `run` marks a run of several ranks."""
         self.last = {"run": run, **asdict(outcome)} if run else {}
         content = {"outputs": self.outputs, "warnings": self.warnings, "last": self.last}
-        write_atomic(self.path, json.dumps(content, indent=1))
+        with writing(self.path):
+            write_atomic(self.path, json.dumps(content, indent=1))
 
     def outcome(self, run: str, since: float) -> Outcome | None:
         """What the run of that mark said of the photo after the time `since`, if anything."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,22 +28,23 @@ class Report:
     def __init__(self, total: int, quiet: bool = False):
         self.outcomes: dict[Item, Outcome] = {}
         self._total, self._quiet, self._spoken = total, quiet, time.monotonic()
-        self._bar = None
+        self._bar, self._lock = None, threading.Lock()
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, unit="photo", dynamic_ncols=True)
 
     def add(self, item: Item, outcome: Outcome) -> None:
-        """One item is finished."""
-        self.outcomes[item] = outcome
-        if self._bar is not None:
-            self._bar.update()
-            if outcome.status == FAILED:
-                self._bar.write(f"failed: {outcome.name}: {outcome.reason}", file=sys.stderr)
-        elif time.monotonic() - self._spoken > EVERY:
-            self.say(f"{len(self.outcomes)} of {self._total}")
-            self._spoken = time.monotonic()
+        """One item is finished; any thread may say so."""
+        with self._lock:
+            self.outcomes[item] = outcome
+            if self._bar is not None:
+                self._bar.update()
+                if outcome.status == FAILED:
+                    self._bar.write(f"failed: {outcome.name}: {outcome.reason}", file=sys.stderr)
+            elif time.monotonic() - self._spoken > EVERY:
+                self.say(f"{len(self.outcomes)} of {self._total}")
+                self._spoken = time.monotonic()
 
     def say(self, line: str) -> None:
         """A line for the person."""

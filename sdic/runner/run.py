@@ -38,11 +38,11 @@ def run(settings: RunSettings, command: str) -> int:
     mine = share.part(items)
     model = LazyModel(settings, int(os.environ.get("LOCAL_RANK", "0")) if share.ranks else None)
     known = model.named or settings.domain
-    edits = parse_edits(settings.edits, model.domain) if settings.edits and known else []
+    edits = parse_edits(settings.edits, model.domain() or "") if settings.edits and known else []
     report_file = out / f"{share.name('report')}.json"
     with at_work(out):
         if settings.edits and not known:
-            edits = parse_edits(settings.edits, model.domain)  # may have to load the file to know its domain
+            edits = parse_edits(settings.edits, model.domain() or "")  # may have to load the file to know its domain
         notes = warn_of_limits(edits)
         notes += [slow] if (slow := slow_on_cpu(settings.precision)) and model.on_cpu() else []
         report = Report(len(mine), quiet=not share.leads)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from sdic.editing.manifest import known_directions
 from sdic.errors import ConfigError, UnknownNameError, did_you_mean
@@ -49,10 +48,12 @@ class RunSettings:
     wait_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        _one_of("rule", self.rule, RULES)
+        choices = {"rule": (self.rule, RULES), "device": (self.device.split(":")[0], DEVICES)}
+        for name, (value, known) in choices.items():
+            if value not in known:
+                wrong = f"{name} must be one of {', '.join(known)}, got {value!r}"
+                raise ConfigError(wrong + did_you_mean(value, known))
         check_precision(self.precision)
-        if self.device.split(":")[0] not in DEVICES:
-            _one_of("device", self.device, DEVICES)
         for name, least in (("batch_size", 0), ("limit", 0), ("sheet_rows", 0), ("sheet_pages", 0), ("max_pixels", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -72,8 +73,3 @@ class RunSettings:
         domains = {domain for domain, _ in known_directions()} | set(DOMAINS)
         if self.domain and self.domain not in domains:
             raise UnknownNameError("domain", self.domain, domains)
-
-
-def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f"{name} must be one of {', '.join(known)}, got {value!r}{did_you_mean(str(value), known)}")

@@ -37,9 +37,7 @@ class Share:
                 raise ConfigError(f"shard must be i/n, such as 0/4, got {shard!r}")
             index, count = int(parts[0]), int(parts[1])
             if index >= count:
-                raise ConfigError(
-                    f"shard {shard!r}: they count from 0, the last of {count} is {count - 1}/{count}"
-                )
+                raise ConfigError(f"shard {shard!r}: they count from 0, the last of {count} is {count - 1}/{count}")
             return cls(index, count)
         try:
             rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
