@@ -94,8 +94,7 @@ class LazyModel:
         for located in edit.directions:
             if located not in self._directions:
                 direction = located.load(generator)
-                rows = generator.config.latent_rows
-                direction.shift(generator.latent_avg.expand(1, rows, -1), 1.0)
+                direction.shift(generator.latent_avg.expand(1, generator.config.latent_rows, -1), 1.0)
                 self._directions[located] = direction
         return [self._directions[located] for located in edit.directions]
 

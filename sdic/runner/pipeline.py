@@ -1,4 +1,5 @@
-"""The way of a photo, from top to bottom: find, skip, read, invert, edit, write, report.
+"""The way of a photo, from top to bottom: what was found (inputs.py) is skipped or read, inverted, edited, written and
+reported.
 
 `Pipeline.run` takes a list of files through it: one thread skips and reads ahead, the caller's inverts and edits,
 two write. `Pipeline.one` takes one photo in memory the same way, without any folder.
@@ -15,20 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from sdic.errors import CheckpointError, SdicError
 from sdic.runner.edits import Edit
-from sdic.runner.inputs import Content, InversionItem, Item, collect, distinct
-from sdic.runner.latents import codes_in, holds_codes, with_codes, write_code
+from sdic.runner.inputs import Content, InversionItem, Item
 from sdic.runner.model import LazyModel
 from sdic.runner.records import DONE, FAILED, FOLDER, SKIPPED, Outcome, OutputError, Record, decided, key_of, writing
 from sdic.runner.report import Report
-from sdic.runner.settings import RunSettings
 from sdic.types import Inversion
-from sdic.utils.files import within_limits, write_atomic
+from sdic.utils.files import atomic_file, within_limits, write_atomic
 from sdic.utils.images import fit, to_picture, to_tensor, write_png
 
 WRITERS = 2
@@ -82,36 +82,12 @@ class Job:
             outcome.inversion, outcome.seconds = "computed" if self.is_photo else "saved", round(self.seconds, 4)
 
 
-def find(settings: RunSettings, command: str) -> list[Item]:
-    """Every input in order, saved inversions and codes for `edit` only; with a limit, up to the last photo that it
-    allows. SdicError where there is nothing to do."""
-    codes = [word for word in settings.inputs if holds_codes(Path(word)) and Path(word).is_file()]
-    if codes and command != "edit":
-        raise SdicError(f"{codes[0]}: may hold codes, which are edited, not inverted; use: sdic edit")
-    others = [word for word in settings.inputs if word not in codes]
-    items = collect(others, Path(settings.out), inversions=command == "edit")
-    if command == "edit":
-        items = with_codes(items) + [item for word in codes for item in codes_in(Path(word))]
-    items = distinct(items)
-    photos = [index for index, item in enumerate(items) if not item.ignored]
-    if not photos:
-        raise SdicError(f"no photos in {', '.join(settings.inputs)}")
-    return items[: photos[settings.limit]] if 0 < settings.limit < len(photos) else items
-
-
 class Pipeline:
     """What is done to every photo of a run. report: gets every outcome. run: the mark of a run of several ranks, which
     read each other's outcomes in the records."""
 
-    def __init__(
-        self,
-        settings: RunSettings,
-        model: LazyModel,
-        edits: Sequence[Edit] = (),
-        report: Report | None = None,
-        run: str = "",
-    ):
-        self.settings, self.model, self.edits, self.out = settings, model, edits, Path(settings.out)
+    def __init__(self, model: LazyModel, edits: Sequence[Edit] = (), report: Report | None = None, run: str = ""):
+        self.model, self.edits, self.settings, self.out = model, edits, model.settings, Path(model.settings.out)
         self._report, self._run = report or Report(0, quiet=True), run
         self._identities = {edit.label: edit.identity() for edit in edits}
 
@@ -257,28 +233,26 @@ class Pipeline:
         self.report(job)
 
     def write(self, job: Job) -> None:
-        """Write what is missing."""
+        """Write what is missing, each file whole or not at all."""
+        assert job.inversion is not None
         for output in job.missing:
             path = self.out / output.path
             with writing(path, only_fatal=True):
-                self._write(job, output, path)
+                if output.label:
+                    write_png(path, job.pictures[output.label])
+                elif path.suffix == ".npy":
+                    with atomic_file(path) as handle:
+                        np.save(handle, job.inversion.latent[0].float().numpy())
+                elif isinstance(job.item, InversionItem):
+                    write_atomic(path, job.item.path.read_bytes())
+                else:
+                    name = job.item.name.encode("utf-8", "backslashreplace").decode()
+                    job.inversion.save(path, {"name": name, **job.facts})
                 job.record.add(output.path, output.key)
         for label in SMALL.keys() & job.pictures.keys():
             path = self.out / within_limits(f"{SMALL[label]}/{job.item.stem}", ".png")
             with writing(path, only_fatal=True):
                 write_png(path, job.pictures[label])
-
-    def _write(self, job: Job, output: Output, path: Path) -> None:
-        assert job.inversion is not None
-        if output.label:
-            write_png(path, job.pictures[output.label])
-        elif path.suffix == ".npy":
-            write_code(path, job.inversion.latent[0])
-        elif isinstance(job.item, InversionItem):
-            write_atomic(path, job.item.path.read_bytes())
-        else:
-            name = job.item.name.encode("utf-8", "backslashreplace").decode()
-            job.inversion.save(path, {"name": name, **job.facts})
 
     def report(self, job: Job) -> None:
         """Say what became of it: in its record, after the files (a kill in between only means doing it again), and to

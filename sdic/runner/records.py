@@ -11,7 +11,9 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,37 @@ class Record:
             if self.last.get("run") == run and os.stat(self.path).st_mtime > since:
                 return Outcome(**{name: value for name, value in self.last.items() if name != "run"})
         return None
+
+
+def mark_of_run(settings: Mapping[str, Any]) -> str:
+    """What the ranks of one run have in common: their settings, and torchrun's port and id, which tell runs apart as
+    far as torchrun does."""
+    names = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
+    return key_of(run=[os.environ.get(name, "") for name in names], settings=settings)
+
+
+def others(out: Path, parts: Iterable[Sequence[Item]], run: str, since: float, wait: float) -> dict[Item, Outcome]:
+    """What the other ranks of a run did with their parts of the list, as the records say; nothing of what is not known.
+
+    Rank 0 waits for them as long as records appear, and `wait` seconds more. since: older records are of another run.
+    """
+
+    def outcome(item: Item) -> Outcome | None:
+        return decided(item) or Record.load(out, item.stem).outcome(run, since)
+
+    found: dict[Item, Outcome] = {}
+    waiting, last = [deque(part) for part in parts], time.monotonic()
+    while any(waiting) and time.monotonic() - last < wait:
+        before = len(found)
+        for part in waiting:
+            while part and (known := outcome(part[0])) is not None:
+                found[part.popleft()] = known
+        if len(found) > before:
+            last = time.monotonic()
+        else:
+            time.sleep(0.05)
+    late = {item: outcome(item) for part in waiting for item in part}
+    return found | {item: known for item, known in late.items() if known is not None}
 
 
 @contextlib.contextmanager

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sdic.runner.inputs import Item
-from sdic.runner.records import DONE, FAILED, IGNORED, PENDING, SKIPPED, Outcome, writing
-from sdic.utils.files import write_atomic
+from sdic.runner.records import DONE, FAILED, IGNORED, PENDING, SKIPPED, Outcome
 from sdic.utils.text import printable
 
 EVERY = 10.0  # seconds between lines, when there is no terminal
@@ -49,7 +45,7 @@ class Report:
     def say(self, line: str) -> None:
         """A line for the person."""
         if not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(printable(line), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """The end of this process's share, good or not."""
@@ -77,13 +73,6 @@ def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
     counts = Counter(outcome.status for outcome in outcomes)
     photos = sum(counts.values()) - counts[IGNORED]
     return {"photos": photos, **{status: counts[status] for status in (DONE, SKIPPED, FAILED, PENDING, IGNORED)}}
-
-
-def write_report(path: Path, head: Mapping[str, Any], outcomes: Sequence[Outcome]) -> None:
-    """Write report.json, whole or not at all. Names that are not Unicode are escaped."""
-    content = {**head, "totals": totals(outcomes), "files": [asdict(outcome) for outcome in outcomes]}
-    with writing(path):
-        write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
 def conclude(outcomes: Sequence[Outcome], out: Path, sheets: Sequence[str], seconds: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -14,17 +15,18 @@ from typing import Any
 from sdic.config import to_plain
 from sdic.methods import slow_on_cpu
 from sdic.runner.edits import Edit, parse_edits, warn_of_limits
+from sdic.runner.inputs import find
 from sdic.runner.model import LazyModel
-from sdic.runner.pipeline import SMALL, Pipeline, find
-from sdic.runner.records import DONE, SKIPPED, Outcome, OutputError, at_work
-from sdic.runner.report import Report, conclude, versions, write_report
-from sdic.runner.settings import RunSettings
-from sdic.runner.shares import Share, begun, others
+from sdic.runner.pipeline import SMALL, Pipeline
+from sdic.runner.records import DONE, SKIPPED, Outcome, OutputError, at_work, mark_of_run, others, writing
+from sdic.runner.report import Report, conclude, totals, versions
+from sdic.runner.settings import RunSettings, Share
 from sdic.runner.sheet import Row, make_sheets
-from sdic.utils.text import printable
+from sdic.utils.files import write_atomic
 from sdic.zoo import examples_meant
 
 EXAMPLES_MODEL = "portraits"
+STALE = 120.0  # seconds that ranks of one run may start apart
 UNKNOWN, STOPPED = "no rank reported it; run the same command again", "the run was stopped before"
 
 
@@ -34,51 +36,55 @@ def run(settings: RunSettings, command: str) -> int:
     settings = _with_examples(settings, share)
     settings.check(command)
     out = Path(settings.out)
-    items = find(settings, command)
-    mine = share.part(items)
+    items = find(settings.inputs, out, editing=command == "edit", limit=settings.limit)
+    mine = items[share.index :: share.count]
     model = LazyModel(settings, int(os.environ.get("LOCAL_RANK", "0")) if share.ranks else None)
-    known = model.named or settings.domain
-    edits = parse_edits(settings.edits, model.domain() or "") if settings.edits and known else []
-    report_file = out / f"{share.name('report')}.json"
+    edits = parse_edits(settings.edits, model.domain() or "") if settings.edits else []
+    notes = warn_of_limits(edits)
+    notes += [slow] if (slow := slow_on_cpu(settings.precision)) and model.on_cpu() else []
+    path = out / f"{share.name('report')}.json"
+
+    def write(outcomes: Sequence[Outcome], sheets: Sequence[str] = ()) -> None:
+        """report.json, whole or not at all. Names that are not Unicode are escaped."""
+        began = time.strftime("%FT%T%z", time.localtime(start))
+        device = str(model.inverter.device) if model.loaded else "not used"
+        about: dict[str, Any] = {"command": command, "settings": to_plain(settings), "versions": versions()}
+        about |= {"warnings": notes, "started": began, "seconds": round(time.time() - start, 3)}
+        about |= {"model": model.described(), "device": device, "sheets": sheets, "totals": totals(outcomes)}
+        with writing(path):
+            write_atomic(path, json.dumps({**about, "files": [vars(outcome) for outcome in outcomes]}, indent=1) + "\n")
+
     with at_work(out):
-        if settings.edits and not known:
-            edits = parse_edits(settings.edits, model.domain() or "")  # may have to load the file to know its domain
-        notes = warn_of_limits(edits)
-        notes += [slow] if (slow := slow_on_cpu(settings.precision)) and model.on_cpu() else []
         report = Report(len(mine), quiet=not share.leads)
         for note in notes:
             report.say(f"warning: {note}")
-        mark, since = share.mark(settings), begun(report_file)
-
-        def head(sheets: Sequence[str] = ()) -> dict[str, Any]:
-            began = time.strftime("%FT%T%z", time.localtime(start))
-            device = str(model.inverter.device) if model.loaded else "not used"
-            about = {"command": command, "settings": to_plain(settings), "versions": versions(), "warnings": notes}
-            about |= {"started": began, "seconds": round(time.time() - start, 3), "model": model.described()}
-            return {**about, "device": device, "sheets": list(sheets)}
-
+        mark = mark_of_run(to_plain(settings)) if share.ranks else ""
+        before = path.stat().st_mtime if path.is_file() else 0.0  # the end of the run before
         try:
-            Pipeline(settings, model, edits, report, mark).run(mine)
+            Pipeline(model, edits, report, mark).run(mine)
             if share.ranks and share.leads:
-                parts = [share.part(items, rank) for rank in range(1, share.count)]
-                report.outcomes |= others(out, parts, mark, since, settings.wait_seconds)
+                parts = [items[rank :: share.count] for rank in range(1, share.count)]
+                report.outcomes |= others(out, parts, mark, max(before, start - STALE), settings.wait_seconds)
         except BaseException:
+            outcomes = report.listed(mine, STOPPED)
             if share.leads:
-                _keep(report_file, head(), report.listed(mine, STOPPED))
+                with contextlib.suppress(OutputError):  # the reason for stopping matters more
+                    write(outcomes)
+            if kept := sum(outcome.status in (DONE, SKIPPED) for outcome in outcomes):
+                report.say(f"stopped: {kept} of {len(outcomes)} photos are finished and kept in {out}")
             raise
         finally:
             report.close()
         if not share.leads:
             return 0  # rank 0 has the last word; a failing rank would make torchrun stop the others
-        outcomes = report.listed(items if share.ranks else mine, UNKNOWN)
-        sheets: list[str] = []
+        outcomes, sheets = report.listed(items if share.ranks else mine, UNKNOWN), []
         try:
             sheets = _sheets(settings, share, edits, outcomes)
         except Exception as error:  # the pictures are there, with or without an overview
             notes.append(f"no contact sheet: {error or type(error).__name__}")
-            report.say(f"warning: {printable(notes[-1])}")
+            report.say(f"warning: {notes[-1]}")
         finally:
-            write_report(report_file, head(sheets), outcomes)
+            write(outcomes, sheets)
     return conclude(outcomes, out, sheets, time.time() - start)
 
 
@@ -96,23 +102,14 @@ def _with_examples(settings: RunSettings, share: Share) -> RunSettings:
 
 
 def _sheets(settings: RunSettings, share: Share, edits: Sequence[Edit], outcomes: Sequence[Outcome]) -> list[str]:
-    made = [outcome for outcome in outcomes if outcome.status in (DONE, SKIPPED)]
-    if not settings.sheet_rows or not settings.sheet_pages or not made:
-        return []
+    """The contact sheets of all photos that are done; their files' names."""
     rows = []
-    for outcome in made:
-        stem = outcome.outputs[0].removeprefix("inversion/")
-        pictures = [output for output in outcome.outputs if output.endswith(".png")]
-        rows.append(Row(outcome.name, (*(f"{folder}/{stem}" for folder in SMALL.values()), *pictures)))
-    labels = [*SMALL, "inversion", *(edit.label for edit in edits)]
-    out, name = Path(settings.out), share.name("sheet")
-    return make_sheets(out, name, labels, rows, settings.sheet_rows, settings.sheet_pages)
-
-
-def _keep(path: Path, head: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
-    """The report of a run that was stopped; if even that cannot be written, the reason for stopping matters more."""
-    with contextlib.suppress(OutputError):
-        write_report(path, head, outcomes)
-    kept = sum(outcome.status in (DONE, SKIPPED) for outcome in outcomes)
-    if kept:
-        print(f"stopped: {kept} of {len(outcomes)} photos are finished and kept in {path.parent}", file=sys.stderr)
+    for outcome in outcomes if settings.sheet_rows and settings.sheet_pages else ():
+        if outcome.status in (DONE, SKIPPED):
+            stem = outcome.outputs[0].removeprefix("inversion/")
+            pictures = [output for output in outcome.outputs if output.endswith(".png")]
+            rows.append(Row(outcome.name, (*(f"{folder}/{stem}" for folder in SMALL.values()), *pictures)))
+    if not rows:
+        return []
+    labels, out = [*SMALL, "inversion", *(edit.label for edit in edits)], Path(settings.out)
+    return make_sheets(out, share.name("sheet"), labels, rows, settings.sheet_rows, settings.sheet_pages)

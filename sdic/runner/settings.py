@@ -1,18 +1,48 @@
-"""What a run of `sdic invert` or `sdic edit` can be told, in one typed record."""
+"""The settings of a run of `sdic invert` or `sdic edit`, and which part of the list is this process's."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from sdic.editing.manifest import known_directions
 from sdic.errors import ConfigError, UnknownNameError, did_you_mean
 from sdic.methods import check_precision
-from sdic.runner.shares import Share
 from sdic.utils.images import PIXEL_LIMIT
 from sdic.zoo import DOMAINS
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 RULES = ("paper", "released")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the list is this process's. ranks: the rest is that of torchrun's other ranks at the same time;
+    without, of runs of their own (--shard)."""
+
+    index: int = 0
+    count: int = 1
+    ranks: bool = False
+
+    @classmethod
+    def of(cls, shard: str) -> Share:
+        """From "i/n" with 0 <= i < n, or without from what torchrun says in the environment."""
+        parts = shard.split("/") if shard else [os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")]
+        numbers = [int(part) for part in parts if part.isdecimal()]
+        if len(parts) == len(numbers) == 2 and numbers[0] < numbers[1]:
+            return cls(*numbers, ranks=not shard and numbers[1] > 1)
+        if shard:
+            raise ConfigError(f"shard must be i/n, such as 0/4 for the first of 4: they count from 0; got {shard!r}")
+        return cls()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process reports to the person: it works alone, or it is rank 0."""
+        return not self.ranks or self.index == 0
+
+    def name(self, base: str) -> str:
+        """Such as "report", or "report-0-of-4" for a shard."""
+        return f"{base}-{self.index}-of-{self.count}" if self.count > 1 and not self.ranks else base
 
 
 @dataclass

@@ -22,6 +22,7 @@ GAP, TEXT = 4, 18
 BACKGROUND, INK, EMPTY = (255, 255, 255), (40, 40, 40), (232, 232, 232)
 LEAST, LARGEST = 128, 256  # height of a picture
 MAX_WIDTH = 16_000
+UNREADABLE = (OSError, SyntaxError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ def make_sheets(
 def _cell(out: Path, rows: Sequence[Row]) -> tuple[int, int]:
     """(height, width) of every picture: as the first photo was looked at, within limits."""
     for file in (file for row in rows for file in row.cells):
-        with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(out / file) as picture:
-            scale = min(max(picture.height, LEAST), LARGEST) / picture.height
-            return round(picture.height * scale), round(picture.width * scale)
+        with contextlib.suppress(*UNREADABLE), Image.open(out / file) as picture:
+            height = min(max(picture.height, LEAST), LARGEST)
+            return height, round(picture.width * height / picture.height)
     return LEAST, LEAST
 
 
@@ -93,7 +94,7 @@ def _draw(out: Path, labels: Sequence[str], rows: Sequence[Row], cell: tuple[int
                 with Image.open(out / file) as picture:  # our own file, of a known size
                     shown = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
                 page.paste(shown, (left, top))
-            except (OSError, SyntaxError, ValueError):
+            except UNREADABLE:
                 draw.rectangle((left, top, left + width - 1, top + height - 1), fill=EMPTY)
     return page
 
