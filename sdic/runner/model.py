@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import threading
 import warnings
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ class LazyModel:
 
     def __init__(self, settings: RunSettings, local_rank: int | None = None):
         self.settings = settings
-        self._notes = Path(settings.out) / FOLDER / "weights.json"
         self._local_rank = local_rank
         self._inverter: Inverter | None = None
         self._lock = threading.Lock()
@@ -111,28 +110,28 @@ class LazyModel:
             load(name, "cpu")  # has the right words for it
         return [path]
 
-    @cached_property
+    @functools.cached_property
     def identity(self) -> dict[str, str]:
         """What the pictures depend on. model: its name, or "file". weights: sha256 of its files, or its seed."""
-        name = self.settings.model if self.named else "file"
-        seed = zoo.MODELS[name].seed if self.named else None
-        weights = " + ".join(str(self._hash(file)) for file in self._files) if seed is None else f"seed {seed}"
-        return {"model": name, "weights": weights}
-
-    def _hash(self, path: Path) -> str | None:
-        found = os.stat(path)
-        return self._noted(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}", lambda: sha256_of(path))
+        name, hashes = self.settings.model if self.named else "file", []
+        for path in self._files:
+            found = os.stat(path)
+            key = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
+            hashes.append(self._noted(key, functools.partial(sha256_of, path)) or "")
+        return {"model": name, "weights": " + ".join(hashes) or f"seed {zoo.MODELS[name].seed}"}
 
     def _noted(self, key: str, find: Callable[[], str | None]) -> str | None:
-        """What an earlier run has noted, or what `find` finds and later runs will know."""
+        """What an earlier run has noted, or what `find` finds and later runs will know. A run without OUT notes
+        nothing."""
         notes: dict[str, str] = {}
-        with contextlib.suppress(OSError, ValueError):
-            notes = dict(json.loads(self._notes.read_text(encoding="utf-8")))
+        path = Path(self.settings.out) / FOLDER / "weights.json" if self.settings.out else None
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            notes = dict(json.loads(path.read_text(encoding="utf-8"))) if path else {}
         if key not in notes and (found := find()) is not None:
             notes[key] = found
-            if self.settings.out:
+            if path:
                 with contextlib.suppress(OSError):  # it only saves time
-                    write_atomic(self._notes, json.dumps(notes, indent=1))
+                    write_atomic(path, json.dumps(notes, indent=1))
         return notes.get(key)
 
     def _device(self) -> str:

@@ -49,3 +49,34 @@ def test_it_goes_on_from_an_inversion_or_a_code(pipeline, model):
     assert model.photos == asked
     with pytest.raises(CheckpointError, match="holds 2 inversions"):
         pipeline.one(Inversion.cat([job.inversion, job.inversion]))
+
+
+def test_without_a_folder_no_notes_are_read_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from sdic.checkpoints import write_native
+    from sdic.tiny import tiny_bundle
+
+    networks = tiny_bundle(0).networks
+    write_native(tmp_path / "mine.safetensors", {role: networks[role] for role in ("generator", "encoder")})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".sdic").mkdir()
+    (tmp_path / ".sdic" / "weights.json").write_text("[1]")
+    first = LazyModel(RunSettings(model="mine.safetensors")).identity
+    assert len(first["weights"]) == 64
+    assert (tmp_path / ".sdic" / "weights.json").read_text() == "[1]"
+    assert LazyModel(RunSettings(model="mine.safetensors", out=".")).identity == first  # notes of any content
+    assert first["weights"] in (tmp_path / ".sdic" / "weights.json").read_text()
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_once(run, photos, monkeypatch: pytest.MonkeyPatch, capsys):
+    tried = []
+
+    def load(*words, **options):
+        tried.append(words)
+        raise CheckpointError("no such weights")
+
+    monkeypatch.setattr("sdic.runner.model.load", load)
+    code, report = run("invert")
+    assert code == 2
+    assert len(tried) == 1
+    assert "no such weights" in capsys.readouterr().err
+    assert {line["status"] for line in report["files"]} == {"not finished"}
