@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sdic.editing.directions import Located, is_direction_file, locate
 from sdic.errors import ConfigError, UnknownNameError
@@ -24,10 +25,18 @@ class Edit:
     strengths: tuple[float, ...]
 
     @property
+    def pairs(self) -> list[tuple[Located, float]]:
+        """(direction, strength), in order."""
+        return list(zip(self.directions, self.strengths, strict=True))
+
+    @property
     def label(self) -> str:
         """Such as "age=3,smile=-1"."""
-        pairs = zip(self.directions, self.strengths, strict=True)
-        return ",".join(f"{direction.name}={strength:g}" for direction, strength in pairs)
+        return ",".join(f"{direction.name}={strength:g}" for direction, strength in self.pairs)
+
+    def identity(self) -> list[Any]:
+        """What its pictures depend on besides the inversion, for a record's key."""
+        return [(direction.identity(), strength) for direction, strength in self.pairs]
 
 
 def parse_edits(words: Sequence[str], domain: str) -> list[Edit]:
@@ -47,6 +56,16 @@ def parse_edits(words: Sequence[str], domain: str) -> list[Edit]:
             if edits.setdefault(edit.label, edit).directions != edit.directions:
                 raise ConfigError(f"two different edits would both be called {edit.label!r}; rename one direction file")
     return list(edits.values())
+
+
+def warn_of_limits(edits: Sequence[Edit]) -> list[str]:
+    """A line for every direction that is asked for beyond its useful range."""
+    lines = []
+    for direction, strength in (pair for edit in edits for pair in edit.pairs):
+        least, most = direction.limits or (strength, strength)
+        if not least <= strength <= most:
+            lines.append(f"{direction.name}={strength:g} is outside its useful range {least:g} to {most:g}")
+    return list(dict.fromkeys(lines))
 
 
 def _split(word: str) -> list[str]:
@@ -70,17 +89,15 @@ def _term(term: str, word: str, domain: str) -> tuple[Located, list[float]]:
     name, equals, amount = path.strip(), term[len(path) : len(path) + 1], term[len(path) + 1 :]
     if not name or (equals and not amount.strip()):
         raise ConfigError(f"--edit {word!r}: {SYNTAX}")
-    amounts = _amounts(amount, word) if equals else None
+    amounts = _amounts(amount, word) if equals else []
     try:
         located = locate(name, domain)
     except UnknownNameError as error:
         if term == word or not NUMBER.fullmatch(name):
             raise
-        raise ConfigError(
-            f"--edit {word!r}: {name!r} is a number, not a direction; decimals are written with a point (age=1.5), and "
-            "a comma joins directions"
-        ) from error
-    return located, [located.default] if amounts is None else amounts
+        reason = f"{name!r} is a number, not a direction; decimals are written with a point (age=1.5), commas join"
+        raise ConfigError(f"--edit {word!r}: {reason}") from error
+    return located, amounts or [located.default]
 
 
 def _amounts(text: str, word: str) -> list[float]:
@@ -88,14 +105,14 @@ def _amounts(text: str, word: str) -> list[float]:
     try:
         numbers = [float(part) for part in parts[:2]]
         count = int(parts[2]) if len(parts) == 3 else 1
-    except ValueError as error:
-        raise ConfigError(f"--edit {word!r}: {text!r} is not a strength; {SYNTAX}") from error
-    if len(parts) not in (1, 3) or not all(math.isfinite(number) for number in numbers):
+    except ValueError:
+        numbers, count = [], 1
+    if not numbers or len(parts) not in (1, 3) or not all(math.isfinite(number) for number in numbers):
         raise ConfigError(f"--edit {word!r}: {text!r} is not a strength; {SYNTAX}")
     if len(parts) == 1:
-        return [numbers[0] + 0.0]
+        return [numbers[0] + 0.0]  # + 0.0 turns -0 into 0
     if not 2 <= count <= MAX_SWEEP:
         raise ConfigError(f"--edit {word!r}: a sweep has 2 to {MAX_SWEEP} strengths, not {count}")
     start, stop = numbers
     values = [start + (stop - start) * step / (count - 1) for step in range(count)]
-    return [float(f"{value:.6g}") + 0.0 for value in values]  # as the label says it; + 0.0 turns -0 into 0
+    return [float(f"{value:.6g}") + 0.0 for value in values]  # as the label says it

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import threading
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +22,35 @@ from sdic.methods import Inverter, find_method
 from sdic.methods.options import make_options, parse_value
 from sdic.pictures import domain_of
 from sdic.runner.edits import Edit
-from sdic.runner.records import FOLDER, writing
+from sdic.runner.records import FOLDER
 from sdic.runner.settings import RunSettings
-from sdic.types import Direction, Geometry
+from sdic.types import Direction
 from sdic.utils.files import sha256_of, write_atomic
 from sdic.utils.tensors import resolve_device
 
 
-@dataclass(frozen=True)
-class Identity:
-    """name: the model's, or "file" for a file or training run. weights: sha256 of its files."""
-
-    name: str
-    weights: str
-
-
 class LazyModel:
-    """An inverter that is loaded at first use. Notes below OUT/.sdic spare a second run the hashing of weight files."""
+    """An inverter that is loaded at first use. Notes below OUT/.sdic, where there is an OUT, spare a second run the
+    hashing of weight files. local_rank: picks one of several GPUs."""
 
-    def __init__(self, settings: RunSettings, out: Path, local_rank: int | None = None):
+    def __init__(self, settings: RunSettings, local_rank: int | None = None):
         self.settings = settings
-        self._notes = out / FOLDER / "weights.json"
         self._local_rank = local_rank
         self._inverter: Inverter | None = None
         self._lock = threading.Lock()
         self._directions: dict[Located, Direction] = {}
+        self._files = self._found()
         self.failure: Exception | None = None
-        self._check()
 
     @property
     def loaded(self) -> bool:
         """Whether anything has needed the model yet."""
         return self._inverter is not None
+
+    @property
+    def named(self) -> bool:
+        """Whether it is a model of the list, not a file."""
+        return self.settings.model in zoo.MODELS
 
     def on_cpu(self) -> bool:
         """Whether the model is, or will be, on the CPU."""
@@ -62,8 +58,10 @@ class LazyModel:
 
     @property
     def inverter(self) -> Inverter:
-        """The model itself."""
+        """The model itself; any thread may ask. Where it cannot be loaded, every asking fails alike."""
         with self._lock:
+            if self.failure is not None:
+                raise self.failure
             if self._inverter is None:
                 precision: Any = self.settings.precision
                 try:
@@ -72,37 +70,25 @@ class LazyModel:
                         inverter = load(self.settings.model, self._device(), precision=precision, **self._options)
                     self._check_options(type(inverter))
                     self._inverter = inverter
-                    if not self.named:
-                        self._note(f"domain of {self.identity.weights}", domain_of(self._inverter) or "")
                 except Exception as error:
-                    self.failure = error  # whichever thread met it, it ends the run
+                    self.failure = error
                     raise
             return self._inverter
 
-    @property
-    def named(self) -> bool:
-        """Whether it is a model of the list, not a file."""
-        return self.settings.model in zoo.MODELS
-
-    @property
-    def domain(self) -> str:
-        """The domain whose directions are meant, "" for none; a weight file that is new here is loaded to find out."""
-        if self.settings.domain:
-            return self.settings.domain
-        if self.named:
-            return zoo.MODELS[self.settings.model].domain
-        known = self._noted(f"domain of {self.identity.weights}")
-        return (domain_of(self.inverter) or "") if known is None else known
+    def domain(self, loading: bool = True) -> str | None:
+        """The domain whose directions are meant, "" for none. A weight file that is new here is loaded to find out;
+        without `loading` None says that it is not known yet."""
+        if self.settings.domain or self.named:
+            return self.settings.domain or zoo.MODELS[self.settings.model].domain
+        known = loading or self.loaded
+        return self._noted(
+            f"domain of {self.identity['weights']}", lambda: (domain_of(self.inverter) or "") if known else None
+        )
 
     def described(self) -> dict[str, str | None]:
         """For the report: name, weights, and the domain where that is known without loading anything."""
-        noted = self._noted(f"domain of {self.identity.weights}") is not None
-        known = self.named or self.settings.domain or self.loaded or noted
-        return {**vars(self.identity), "domain": (self.domain or None) if known else None}
-
-    def geometry(self) -> Geometry:
-        """The picture sizes of the model; any thread may ask."""
-        return self.inverter.geometry
+        name, weights = self.identity.values()
+        return {"name": name, "weights": weights, "domain": self.domain(loading=False) or None}
 
     def directions(self, edit: Edit) -> list[Direction]:
         """The directions of an edit, each loaded once; ConfigError when one belongs to another generator."""
@@ -110,8 +96,7 @@ class LazyModel:
         for located in edit.directions:
             if located not in self._directions:
                 direction = located.load(generator)
-                rows = generator.config.latent_rows
-                direction.shift(generator.latent_avg.expand(1, rows, -1), 1.0)
+                direction.shift(generator.latent_avg.expand(1, generator.config.latent_rows, -1), 1.0)
                 self._directions[located] = direction
         return [self._directions[located] for located in edit.directions]
 
@@ -132,66 +117,46 @@ class LazyModel:
         if idle and not self.settings.edits:
             raise ConfigError(f"`sdic invert` does not edit, and takes no {idle[0]}; use: sdic edit")
 
-    def _check(self) -> None:
-        """Complain about a model that cannot be there, before anything is written."""
-        name = self.settings.model
-        if self.named and zoo.MODELS[name].method is None:
-            raise SdicError(f"{name!r} is a network for losses and metrics, not a model that inverts")
+    def _found(self) -> list[Path]:
+        """The model's weight files; complains about a model that cannot be there, before anything is written."""
+        name, path = self.settings.model, Path(self.settings.model)
         if self.named:
+            if zoo.MODELS[name].method is None:
+                raise SdicError(f"{name!r} is a network for losses and metrics, not a model that inverts")
             self._check_options(find_method(str(zoo.MODELS[name].method)))
-            for wanted in zoo.MODELS[name].files:
-                zoo.need_file(wanted, name)
-        elif (Path(name) / "checkpoints").is_dir():
-            weights_of_run(Path(name))
-        elif not Path(name).is_file():
+            return [zoo.need_file(wanted, name) for wanted in zoo.MODELS[name].files]
+        if (path / "checkpoints").is_dir():
+            return [weights_of_run(path)]
+        if not path.is_file():
             load(name, "cpu")  # has the right words for it
+        return [path]
 
-    @cached_property
-    def identity(self) -> Identity:
-        """What the pictures depend on, from the weight files' bytes."""
-        name = self.settings.model
-        if self.named:
-            card = zoo.MODELS[name]
-            if card.seed is not None:
-                return Identity(name, f"seed {card.seed}")
-            files = [zoo.need_file(wanted, name) for wanted in card.files]
-            return Identity(name, " + ".join(self._hash(file) for file in files))
-        return Identity("file", self._hash(Path(name) if Path(name).is_file() else weights_of_run(Path(name))))
+    @functools.cached_property
+    def identity(self) -> dict[str, str]:
+        """What the pictures depend on. model: its name, or "file". weights: sha256 of its files, or its seed."""
+        name, hashes = self.settings.model if self.named else "file", []
+        for path in self._files:
+            found = os.stat(path)
+            key = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
+            hashes.append(self._noted(key, functools.partial(sha256_of, path)) or "")
+        return {"model": name, "weights": " + ".join(hashes) or f"seed {zoo.MODELS[name].seed}"}
 
-    def _hash(self, path: Path) -> str:
-        found = os.stat(path)
-        key = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
-        known = self._noted(key)
-        if known is None:
-            known = sha256_of(path)
-            self._note(key, known)
-        return known
-
-    def _noted(self, key: str) -> str | None:
-        with contextlib.suppress(OSError, ValueError):
-            return json.loads(self._notes.read_text(encoding="utf-8")).get(key)
-        return None
-
-    def _note(self, key: str, value: str) -> None:
-        notes = {}
-        with contextlib.suppress(OSError, ValueError):
-            notes = json.loads(self._notes.read_text(encoding="utf-8"))
-        with writing(self._notes):
-            write_atomic(self._notes, json.dumps({**notes, key: value}, indent=1))
+    def _noted(self, key: str, find: Callable[[], str | None]) -> str | None:
+        """What an earlier run has noted, or what `find` finds and later runs will know. A run without OUT notes
+        nothing."""
+        notes: dict[str, str] = {}
+        path = Path(self.settings.out) / FOLDER / "weights.json" if self.settings.out else None
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            notes = dict(json.loads(path.read_text(encoding="utf-8"))) if path else {}
+        if key not in notes and (found := find()) is not None:
+            notes[key] = found
+            if path:
+                with contextlib.suppress(OSError):  # it only saves time
+                    write_atomic(path, json.dumps(notes, indent=1))
+        return notes.get(key)
 
     def _device(self) -> str:
         device = self.settings.device
         if self._local_rank is not None and device in ("auto", "cuda") and torch.cuda.is_available():
             return f"cuda:{self._local_rank % torch.cuda.device_count()}"
         return device
-
-
-def warn_of_limits(edits: Sequence[Edit]) -> list[str]:
-    """A line for every direction that is asked for beyond its useful range."""
-    lines = []
-    for edit in edits:
-        for located, strength in zip(edit.directions, edit.strengths, strict=True):
-            limits = located.limits
-            if limits is not None and not limits[0] <= strength <= limits[1]:
-                lines.append(f"{located.name}={strength:g} is outside its useful range {limits[0]:g} to {limits[1]:g}")
-    return list(dict.fromkeys(lines))

@@ -1,4 +1,4 @@
-"""What is done: a small record per photo below OUT/.sdic, and the lock that tells whether other runs are at work.
+"""What became of a photo: its outcome, its record below OUT/.sdic, and the lock that tells whether others are at work.
 
 An output counts as done when its record has the key that the run asks for (same photo, weights and settings) and the
 file on the disk is still the one that was written.
@@ -11,17 +11,20 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sdic.errors import SdicError
-from sdic.utils.files import remove_temporaries, sha256_of, write_atomic
+from sdic.runner.inputs import Item
+from sdic.utils.files import remove_temporaries, sha256_of, within_limits, write_atomic
+from sdic.utils.text import printable
 
 FOLDER = ".sdic"
 VERSION = 1  # part of every key: raise it when the same settings give other pictures
-LONGEST_NAME = 240  # bytes; file systems take 255, ending included
 
 
 class OutputError(SdicError):
@@ -55,53 +58,119 @@ def writing(path: Path, only_fatal: bool = False) -> Iterator[None]:
         ) from error
 
 
+DONE, SKIPPED, FAILED, IGNORED, PENDING = "done", "skipped", "failed", "ignored", "not finished"
+
+
+@dataclass
+class Outcome:
+    """One input's line in the report. status: done (now), skipped (already done), failed, ignored or not finished.
+
+    inversion: "computed" now, "saved" when an earlier one, or a code, was used. seconds: the model's share, without
+    reading and writing. Name, reason and warnings are made printable.
+    """
+
+    name: str
+    status: str
+    reason: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    inversion: str | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.name = printable(self.name)
+        self.reason = None if self.reason is None else printable(self.reason)
+        self.warnings = [printable(warning) for warning in self.warnings]
+
+
+def decided(item: Item) -> Outcome | None:
+    """The outcome of what cannot even be tried, None for everything else."""
+    if item.problem is None:
+        return None
+    return Outcome(item.name, IGNORED if item.ignored else FAILED, item.problem, list(item.notes))
+
+
 @dataclass
 class Record:
-    """One photo's record. outputs: path relative to OUT -> key, size, mtime_ns and sha256 of the file."""
+    """One photo's record. outputs: path relative to OUT -> key, size, mtime_ns and sha256 of the file. last: what
+    became of it in the last run of several ranks."""
 
-    out: Path
-    path: Path
+    out: Path = Path()
+    path: Path = Path()
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    last: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, out: Path, stem: str) -> Record:
         """The record of an output name; an absent or unreadable one is empty, and its photo is done again."""
-        path = out / FOLDER / "records" / f"{stem}.json"
-        if len(os.fsencode(path.name)) > LONGEST_NAME:
-            path = path.with_name(hashlib.sha256(os.fsencode(path.name)).hexdigest() + ".json")
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        path = out / within_limits(f"{FOLDER}/records/{stem}", ".json")
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(out, path, dict(content["outputs"]), list(content["warnings"]))
+            return cls(out, path, dict(content["outputs"]), list(content["warnings"]), dict(content.get("last", {})))
         return cls(out, path)
 
     def is_done(self, output: str, key: str) -> bool:
         """Whether the file was made with this key and has not been touched since."""
-        entry = self.outputs.get(output)
-        if not isinstance(entry, dict) or entry.get("key") != key:
-            return False
-        try:
-            found = os.stat(self.out / output)
-            if found.st_size != entry["size"]:
-                return False
-            # The time settles it without reading; a copied folder has new times and the same content.
-            return found.st_mtime_ns == entry["mtime_ns"] or sha256_of(self.out / output) == entry["sha256"]
-        except (OSError, KeyError):
-            return False
+        with contextlib.suppress(OSError, SdicError, KeyError, TypeError):
+            entry, path = self.outputs[output], self.out / output
+            found = os.stat(path)
+            if entry["key"] == key and entry["size"] == found.st_size:
+                # The time settles it without reading; a copied folder has new times and the same content.
+                return found.st_mtime_ns == entry["mtime_ns"] or sha256_of(path) == entry["sha256"]
+        return False
 
     def add(self, output: str, key: str) -> None:
         """Note a file that was just written."""
-        found = os.stat(self.out / output)
-        self.outputs[output] = {
-            "key": key,
-            "size": found.st_size,
-            "mtime_ns": found.st_mtime_ns,
-            "sha256": sha256_of(self.out / output),
-        }
+        path = self.out / output
+        found = os.stat(path)
+        about = {"key": key, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": sha256_of(path)}
+        self.outputs[output] = about
 
-    def save(self) -> None:
-        """Write the record, whole or not at all."""
-        write_atomic(self.path, json.dumps({"outputs": self.outputs, "warnings": self.warnings}, indent=1))
+    def save(self, run: str, outcome: Outcome) -> None:
+        """Write the record, whole or not at all; with the outcome where `run` marks a run of several ranks."""
+        self.last = {"run": run, **asdict(outcome)} if run else {}
+        content = {"outputs": self.outputs, "warnings": self.warnings, "last": self.last}
+        with writing(self.path):
+            write_atomic(self.path, json.dumps(content, indent=1))
+
+    def outcome(self, run: str, since: float) -> Outcome | None:
+        """What the run of that mark said of the photo after the time `since`, if anything."""
+        with contextlib.suppress(OSError, TypeError, AttributeError):
+            if self.last.get("run") == run and os.stat(self.path).st_mtime > since:
+                return Outcome(**{name: value for name, value in self.last.items() if name != "run"})
+        return None
+
+
+def mark_of_run(settings: Mapping[str, Any]) -> str:
+    """What the ranks of one run have in common: their settings, and torchrun's port and id, which tell runs apart as
+    far as torchrun does."""
+    names = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
+    return key_of(run=[os.environ.get(name, "") for name in names], settings=settings)
+
+
+def others(out: Path, parts: Iterable[Sequence[Item]], run: str, since: float, wait: float) -> dict[Item, Outcome]:
+    """What the other ranks of a run did with their parts of the list, as the records say; nothing of what is not known.
+
+    Rank 0 waits for them as long as records appear, and `wait` seconds more. since: older records are of another run.
+    """
+
+    def outcome(item: Item) -> Outcome | None:
+        return decided(item) or Record.load(out, item.stem).outcome(run, since)
+
+    found: dict[Item, Outcome] = {}
+    waiting, last = [deque(part) for part in parts], time.monotonic()
+    while any(waiting) and time.monotonic() - last < wait:
+        before = len(found)
+        for part in waiting:
+            while part and (known := outcome(part[0])) is not None:
+                found[part.popleft()] = known
+        if len(found) > before:
+            last = time.monotonic()
+        else:
+            time.sleep(0.05)
+    late = {item: outcome(item) for part in waiting for item in part}
+    return found | {item: known for item, known in late.items() if known is not None}
 
 
 @contextlib.contextmanager

@@ -1,17 +1,47 @@
-"""What a run of `sdic invert` or `sdic edit` can be told, in one typed record."""
+"""The settings of a run of `sdic invert` or `sdic edit`, and which part of the list is this process's."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import Any
 
 from sdic.domains import DOMAINS
 from sdic.editing.manifest import known_directions
 from sdic.errors import ConfigError, UnknownNameError, did_you_mean
+from sdic.methods import check_precision
 from sdic.utils.images import PIXEL_LIMIT
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the list is this process's. ranks: the rest is that of torchrun's other ranks at the same time;
+    without, of runs of their own (--shard)."""
+
+    index: int = 0
+    count: int = 1
+    ranks: bool = False
+
+    @classmethod
+    def of(cls, shard: str) -> Share:
+        """From "i/n" with 0 <= i < n, or without from what torchrun says in the environment."""
+        parts = shard.split("/") if shard else [os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")]
+        numbers = [int(part) for part in parts if part.isdecimal()]
+        if len(parts) == len(numbers) == 2 and numbers[0] < numbers[1]:
+            return cls(numbers[0], numbers[1], ranks=not shard and numbers[1] > 1)
+        if shard:
+            raise ConfigError(f"shard must be i/n, such as 0/4 for the first of 4: they count from 0; got {shard!r}")
+        return cls()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process reports to the person: it works alone, or it is rank 0."""
+        return not self.ranks or self.index == 0
+
+    def name(self, base: str) -> str:
+        """Such as "report", or "report-0-of-4" for a shard."""
+        return f"{base}-{self.index}-of-{self.count}" if self.count > 1 and not self.ranks else base
 
 
 @dataclass
@@ -49,14 +79,15 @@ class RunSettings:
     wait_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        _one_of("precision", self.precision, PRECISIONS)
-        if self.device.split(":")[0] not in DEVICES:
-            _one_of("device", self.device, DEVICES)
+        device = self.device.split(":")[0]
+        if device not in DEVICES:
+            wrong = f"device must be one of {', '.join(DEVICES)}, got {device!r}"
+            raise ConfigError(wrong + did_you_mean(device, DEVICES))
+        check_precision(self.precision)
         for name, least in (("batch_size", 0), ("limit", 0), ("sheet_rows", 0), ("sheet_pages", 0), ("max_pixels", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.shard:
-            parse_shard(self.shard)
+        Share.of(self.shard)
 
     def check(self, command: str) -> None:
         """ConfigError for what a run cannot do without."""
@@ -72,19 +103,3 @@ class RunSettings:
         domains = {domain for domain, _ in known_directions()} | set(DOMAINS)
         if self.domain and self.domain not in domains:
             raise UnknownNameError("domain", self.domain, domains)
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """ "i/n" -> (i, n) with 0 <= i < n."""
-    parts = text.split("/")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise ConfigError(f"shard must be i/n, such as 0/4, got {text!r}")
-    index, count = int(parts[0]), int(parts[1])
-    if index >= count:
-        raise ConfigError(f"shard {text!r}: shards count from 0, so of {count} the last is {count - 1}/{count}")
-    return index, count
-
-
-def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f"{name} must be one of {', '.join(known)}, got {value!r}{did_you_mean(str(value), known)}")

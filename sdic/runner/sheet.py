@@ -22,6 +22,7 @@ GAP, TEXT = 4, 18
 BACKGROUND, INK, EMPTY = (255, 255, 255), (40, 40, 40), (232, 232, 232)
 LEAST, LARGEST = 128, 256  # height of a picture
 MAX_WIDTH = 16_000
+UNREADABLE = (OSError, SyntaxError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -59,63 +60,54 @@ def make_sheets(
 def _cell(out: Path, rows: Sequence[Row]) -> tuple[int, int]:
     """(height, width) of every picture: as the first photo was looked at, within limits."""
     for file in (file for row in rows for file in row.cells):
-        with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(out / file) as picture:
-            scale = min(max(picture.height, LEAST), LARGEST) / picture.height
-            return round(picture.height * scale), round(picture.width * scale)
+        with contextlib.suppress(*UNREADABLE), Image.open(out / file) as picture:
+            height = min(max(picture.height, LEAST), LARGEST)
+            return height, round(picture.width * height / picture.height)
     return LEAST, LEAST
 
 
 def _page(out: Path, name: str, labels: Sequence[str], rows: Sequence[Row], cell: tuple[int, int]) -> None:
-    state = hashlib.sha256(json.dumps([labels, cell, [[row.name, _times(out, row)] for row in rows]]).encode())
+    content = [[row.name, [[file, _time(out / file)] for file in row.cells]] for row in rows]
+    state = hashlib.sha256(json.dumps([labels, cell, content]).encode()).hexdigest()
     mark = out / FOLDER / f"{name}.state"
     with contextlib.suppress(OSError):
-        if mark.read_text() == f"{state.hexdigest()} {_time(out / name)}":
+        if mark.read_text() == f"{state} {_time(out / name)}":
             return
     with writing(out / name):
         write_png(out / name, _draw(out, labels, rows, cell))
-        write_atomic(mark, f"{state.hexdigest()} {_time(out / name)}")
+        write_atomic(mark, f"{state} {_time(out / name)}")
 
 
 def _draw(out: Path, labels: Sequence[str], rows: Sequence[Row], cell: tuple[int, int]) -> Image.Image:
     height, width = cell
-    page = Image.new(
-        "RGB", (GAP + len(labels) * (width + GAP), TEXT + len(rows) * (height + TEXT + GAP) + GAP), BACKGROUND
-    )
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    size = (GAP + len(labels) * (width + GAP), TEXT + len(rows) * (height + TEXT + GAP) + GAP)
+    page = Image.new("RGB", size, BACKGROUND)
+    draw = ImageDraw.Draw(page)
     for column, label in enumerate(labels):
-        _text(draw, font, (GAP + column * (width + GAP), 2), label, width)
+        _text(draw, (GAP + column * (width + GAP), 2), label, width)
     for line, row in enumerate(rows):
         top = TEXT + line * (height + TEXT + GAP)
-        _text(draw, font, (GAP, top + height + 2), row.name, page.width - 2 * GAP)
+        _text(draw, (GAP, top + height + 2), row.name, page.width - 2 * GAP)
         for column, file in enumerate(row.cells):
             left = GAP + column * (width + GAP)
             try:
                 with Image.open(out / file) as picture:  # our own file, of a known size
                     shown = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
                 page.paste(shown, (left, top))
-            except (OSError, SyntaxError, ValueError):
+            except UNREADABLE:
                 draw.rectangle((left, top, left + width - 1, top + height - 1), fill=EMPTY)
     return page
 
 
-def _text(
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    where: tuple[int, int],
-    text: str,
-    width: int,
-) -> None:
+def _text(draw: ImageDraw.ImageDraw, where: tuple[int, int], text: str, width: int) -> None:
     """As much of the text as fits; the built-in font knows ASCII only."""
+    font = ImageFont.load_default(12)
     plain = unicodedata.normalize("NFKD", printable(text))
     plain = "".join(mark for mark in plain if not unicodedata.combining(mark))
     text = plain.encode("ascii", "replace").decode()
     while len(text) > 1 and draw.textlength(text, font=font) > width:
         text = text[:-1]
     draw.text(where, text, fill=INK, font=font)
-
-
-def _times(out: Path, row: Row) -> list[list[object]]:
-    return [[file, _time(out / file)] for file in row.cells]
 
 
 def _time(path: Path) -> int:

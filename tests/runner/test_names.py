@@ -10,7 +10,7 @@ from runner_helpers import statuses, write_photo
 
 from sdic.cli import main
 from sdic.editing.directions import save_direction
-from sdic.runner.report import Outcome
+from sdic.runner.records import Outcome
 from sdic.runner.sheet import Row, make_sheets
 from sdic.types import Direction, Inversion
 from sdic.utils.text import printable
