@@ -261,8 +261,8 @@ def _text(
     attributes: Mapping[str, Attribute],
     edits_need: str,
 ) -> str:
-    by = [f"{role} by {entry['network']}" for role, entry in networks.weights.items() if "sha256" in entry]
-    parts = [tables.inversion_table(results, gains), f"Measured: {', '.join(by) or 'pixels alone'}."]
+    by = [f"{role} {entry['network']}" for role, entry in networks.weights.items() if "sha256" in entry]
+    parts = [tables.inversion_table(results, gains), f"Metric networks: {', '.join(by) or 'none'}."]
     if edits_need:
         parts.append(f"Edits: {edits_need}.")
     if edits:
