@@ -30,7 +30,7 @@ class Share:
         parts = shard.split("/") if shard else [os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")]
         numbers = [int(part) for part in parts if part.isdecimal()]
         if len(parts) == len(numbers) == 2 and numbers[0] < numbers[1]:
-            return cls(*numbers, ranks=not shard and numbers[1] > 1)
+            return cls(numbers[0], numbers[1], ranks=not shard and numbers[1] > 1)
         if shard:
             raise ConfigError(f"shard must be i/n, such as 0/4 for the first of 4: they count from 0; got {shard!r}")
         return cls()
