@@ -169,8 +169,8 @@ def others(out: Path, parts: Iterable[Sequence[Item]], run: str, since: float, w
             last = time.monotonic()
         else:
             time.sleep(0.05)
-    late = {item: outcome(item) for part in waiting for item in part}
-    return found | {item: known for item, known in late.items() if known is not None}
+    rest = ((item, outcome(item)) for part in waiting for item in part)
+    return found | {item: known for item, known in rest if known is not None}
 
 
 @contextlib.contextmanager
@@ -185,16 +185,12 @@ def at_work(out: Path) -> Iterator[None]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = open(lock, "ab")  # noqa: SIM115 - held until the end of the run
     with handle:
-        try:
+        with contextlib.suppress(ImportError):  # Windows: unfinished files stay, which does no harm
             import fcntl
-        except ImportError:  # Windows: unfinished files stay, which does no harm
-            yield
-            return
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_temporaries(out)
-        except OSError:  # others are at work, or the file system has no locks
-            pass
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_SH)
+
+            with contextlib.suppress(OSError):  # others are at work, or the file system has no locks
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_temporaries(out)
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_SH)
         yield

@@ -10,6 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import PIL
+import torch
+
+from sdic import __version__
 from sdic.runner.inputs import Item
 from sdic.runner.records import DONE, FAILED, IGNORED, PENDING, SKIPPED, Outcome
 from sdic.utils.text import printable
@@ -59,13 +63,8 @@ class Report:
 
 def versions() -> dict[str, str]:
     """What the pictures may depend on besides weights and settings."""
-    import PIL
-    import torch
-
-    import sdic
-
-    modules = {"sdic": sdic, "torch": torch, "pillow": PIL}
-    return {**{name: module.__version__ for name, module in modules.items()}, "python": platform.python_version()}
+    libraries = {"torch": torch.__version__, "pillow": PIL.__version__, "python": platform.python_version()}
+    return {"sdic": __version__, **libraries}
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
@@ -78,12 +77,10 @@ def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
 def conclude(outcomes: Sequence[Outcome], out: Path, sheets: Sequence[str], seconds: float) -> int:
     """Say what was done, such as "12 photos: 0 new, 12 already done", and what was not; the exit code."""
     count = totals(outcomes)
-    text = f"{count['photos']} photo{'' if count['photos'] == 1 else 's'}: "
-    text += f"{count[DONE]} new, {count[SKIPPED]} already done"
+    text = f"{count['photos']} photo{'s' * (count['photos'] != 1)}: {count[DONE]} new, {count[SKIPPED]} already done"
     for status in (FAILED, PENDING):
         text += f", {count[status]} {status}" if count[status] else ""
-    if count[IGNORED]:
-        text += f"; {count[IGNORED]} other file{'' if count[IGNORED] == 1 else 's'} left aside"
+    text += f"; {count[IGNORED]} other file{'s' * (count[IGNORED] != 1)} left aside" if count[IGNORED] else ""
     print(f"{text} ({seconds:.1f} s) -> {printable(str(out))}" + (f", see {sheets[0]}" if sheets else ""))
     bad = [outcome for outcome in outcomes if outcome.status in (FAILED, PENDING)]
     for outcome in bad[:MOST_LINES]:
