@@ -183,11 +183,7 @@ class Inverter(ABC, nn.Module):
 
     @classmethod
     def options_of(cls, settings: Any) -> dict[str, Any]:
-        """The constructor's options that follow from a training's settings."""
-        return {}
-
-    def header(self) -> dict[str, str]:
-        """What the header of a file with trained networks says, beside who they are: the options, as text."""
+        """The constructor's options that follow from a training's settings; the header of its files holds them too."""
         return {}
 
     def stages(self, inversion: Inversion) -> list[Tensor]:

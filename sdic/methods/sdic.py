@@ -146,10 +146,6 @@ class SDICInverter(Inverter):
         """The compensated layer."""
         return {"layer": settings.layer}
 
-    def header(self) -> dict[str, str]:
-        """The compensated layer."""
-        return {"layer": str(self.layer)}
-
     def stages(self, inversion: Inversion) -> list[Tensor]:
         """First reconstruction and discrepancy map (grey is no discrepancy)."""
         discrepancy = inversion.extras["discrepancy"]

@@ -32,7 +32,7 @@ from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, RunConfig, TrainingConfig
 from sdic.training.distributed import World
 from sdic.training.frozen import need, perceptual_from
-from sdic.training.task import Phase, grid, register
+from sdic.training.task import Entry, Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
 
 
@@ -326,4 +326,4 @@ def through_pool(pool: Tensor, fresh: Tensor, before: int, draw: torch.Generator
     return result
 
 
-register("e4e", E4ETrainingConfig, E4ETask, "the encoder e4e, for a generator")
+register("e4e", Entry(E4ETrainingConfig, E4ETask, "the encoder e4e, for a generator"))

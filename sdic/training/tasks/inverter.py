@@ -29,7 +29,7 @@ from sdic.methods import METHODS, Inverter
 from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
 from sdic.training.photos import Photos
-from sdic.training.task import Phase, Task, register
+from sdic.training.task import Entry, Phase, Task, register
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
 from sdic.types import Direction, Inversion
 
@@ -49,6 +49,7 @@ class InverterTask(Task):
             for role in roles
         }
         self.geometry = geometry_of(bundle)
+        self.options = kind.options_of(model)
         self.origin = {"frozen": model.frozen, **({"frozen_generator": model.generator} if model.generator else {})}
         self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
         generator: Any = accelerate(self.frozen["generator"])
@@ -69,18 +70,12 @@ class InverterTask(Task):
         self.inverter.recompute = model.activation_checkpointing
         self.metric_networks: Networks = build_networks(config, self.device)
         self.joint: JointLoss = build_loss(config, self.metric_networks).to(self.device)
-        self.known_hashes: dict[str, str] = {}
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
-        kind, build = METHODS[self.method]
-        inverter = build({**self.frozen, **networks}, self.geometry, kind.options_of(self.config.model))
+        inverter = METHODS[self.method][1]({**self.frozen, **networks}, self.geometry, self.options)
         inverter.precision = self.config.precision
         return inverter
-
-    def hashes(self) -> dict[str, str]:
-        self.known_hashes = self.known_hashes or super().hashes()
-        return self.known_hashes
 
     # The data ---------------------------------------------------------------------------------------------------------
 
@@ -89,7 +84,7 @@ class InverterTask(Task):
         cache = None
         if config.data.cache != "off":
             root = Path(config.data.cache_dir) if config.data.cache_dir else Path(config.run.dir).parent / "cache"
-            cache = FirstPassCache.of(root, config.data.cache, self.inverter, self.hashes())
+            cache = FirstPassCache.of(root, config.data.cache, self.inverter, self.hashes)
         self.photos = Photos(config, self.geometry, self.world, cache, self.say)
         self.held_out = self.photos.open_validation(self.metric_networks)
         if cache is not None:
@@ -119,7 +114,7 @@ class InverterTask(Task):
     def current(self) -> Inverter:
         """The inverter whose results count."""
         inverter = self.inverter_of({role: self.average(role) for role in self.networks})
-        inverter._fingerprint = self.hashes()["generator"]
+        inverter._fingerprint = self.hashes["generator"]
         return inverter
 
     def evaluate(self) -> dict[str, float]:
@@ -178,15 +173,16 @@ class InverterTask(Task):
         return inverter.invert(self.examples(8)).image
 
     def header(self) -> dict[str, str]:
-        hashes = {f"{role}_sha256": value for role, value in self.hashes().items()}
-        return {"method": self.method, **self.origin, **self.inverter.header(), **hashes}
+        hashes = {f"{role}_sha256": value for role, value in self.hashes.items()}
+        options = {name: str(value) for name, value in self.options.items()}
+        return {"method": self.method, **self.origin, **options, **hashes}
 
     def sizes(self) -> list[str]:
         sizes: Any = self.frozen["generator"].config  # type: ignore[union-attr]
         height, width = self.geometry.input_size
         return [
             f"photos at {width}x{height}, output {sizes.resolution} px, codes {sizes.latent_rows}x{sizes.style_dim}; "
-            + ", ".join(f"{name} {value}" for name, value in self.inverter.header().items())
+            + ", ".join(f"{name} {value}" for name, value in self.options.items())
         ]
 
     def on_meta(self, count: int) -> Callable[[], Tensor]:
@@ -194,9 +190,7 @@ class InverterTask(Task):
         frozen, networks, joint = parts
         for module in (*frozen.values(), *networks.values(), joint):
             module.to("meta")
-        inverter = METHODS[self.method][1](
-            {**frozen, **networks}, self.geometry, METHODS[self.method][0].options_of(self.config.model)
-        )
+        inverter = METHODS[self.method][1]({**frozen, **networks}, self.geometry, self.options)
         inverter.recompute = self.config.model.activation_checkpointing
         for network in networks.values():
             network.train()
@@ -230,4 +224,4 @@ def principal_direction(inverter: Inverter, seed: int = 0, draws: int = 512) -> 
 for _name, (_kind, _) in METHODS.items():
     if _kind.trains:
         _roles = " and ".join(role.upper() for role in _kind.trains)
-        register(_name, config_of(_kind), partial(InverterTask, _name), f"the method {_name}: {_roles}")
+        register(_name, Entry(config_of(_kind), partial(InverterTask, _name), f"the method {_name}: {_roles}"))
