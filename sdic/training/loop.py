@@ -272,10 +272,13 @@ class Trainer:
 
 def train(entry: Entry, config: TrainingConfig, dry_run: bool = False) -> int:
     """Run a config in this process (one of several under torchrun). Returns the exit code of `Trainer.run`."""
+    if entry.run is not None:  # what is found in one go has settings only
+        if not dry_run:
+            return entry.run(config)
+        print(to_yaml(config), end="")
+        return 0
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    if entry.run is not None and not dry_run:
-        return entry.run(config)
     world: World = join(config.device)
     try:
         trainer = Trainer(entry.task(config, world))
