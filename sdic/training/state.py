@@ -55,11 +55,9 @@ def collect(task: Task, scalers: Mapping[str, torch.amp.GradScaler], progress: P
 
 def restore(state: dict[str, Any], task: Task, scalers: Mapping[str, torch.amp.GradScaler], where: str) -> Progress:
     """Put a state into a task. CheckpointError where it was made with other networks or settings."""
-    if (state["version"], state["task"]) != (VERSION, task.name):
-        raise CheckpointError(
-            f"{where}: a state of {state['task']}, version {state['version']}; this is {task.name}, version {VERSION}; "
-            "use another run.dir"
-        )
+    of = state.get("task", "an earlier sdic, which counted steps")
+    if (state["version"], of) != (VERSION, task.name):
+        raise CheckpointError(f"{where}: a state of {of}; this is a run of {task.name}; use another run.dir")
     for role, mine in task.hashes.items():
         other = str(state["frozen"].get(role))
         if other != mine:
