@@ -1,4 +1,5 @@
-"""Pictures to train on, as bytes in memory: a user's own, or a domain's with what is known of them.
+"""Pictures to train on: a domain's with what is known of them, as bytes in memory, or a user's own, which are read from
+their files batch by batch where they are large.
 
 Shapes: N pictures, B of a batch, R resolution, D width of z, P labels.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,8 @@ from sdic.errors import UnknownNameError
 from sdic.settings import require, setting
 from sdic.types import Geometry
 
+IN_MEMORY = 256  # the largest side at which a user's pictures are all kept in memory
+READERS = 8  # threads that decode a batch
 DOMAINS = {"portraits": "sdic.portraits.samples"}
 """Sources that know more than pictures: name -> the module whose `open_samples` makes them."""
 
@@ -50,12 +54,33 @@ class SamplesConfig:
         return self.source in DOMAINS
 
 
+class FolderPictures:
+    """A user's pictures, read from their files when they are asked for: `pictures[index]` is uint8 [B, 3, R, R] for
+    index [B], on the device. What cannot be decoded is named once each, and the next picture stands in."""
+
+    def __init__(self, dataset: PictureDataset, device: torch.device, say: Callable[[str], None]):
+        self.dataset, self.device, self.say = dataset, device, say
+        self._named: set[str] = set()
+        self._readers = ThreadPoolExecutor(READERS)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        samples = list(self._readers.map(self.dataset.__getitem__, index.tolist()))
+        for problem in {sample.problem for sample in samples} - {""} - self._named:
+            self._named.add(problem)
+            self.say(f"left out, the next picture stands in: {problem}")
+        pictures = torch.stack([sample.photo for sample in samples])
+        return ((pictures + 1) * 127.5).round().clamp(0, 255).byte().to(self.device)
+
+
 @dataclass
 class SampleSet:
-    """pictures: uint8 [N, 3, R, R]. labels: float32 [N, P], what is known of each; [N, 0] for a user's pictures. z: [N,
-    D], where pictures are of codes."""
+    """pictures: uint8 [N, 3, R, R], or what reads them. labels: float32 [N, P], what is known of each; [N, 0] for a
+    user's pictures. z: [N, D], where pictures are of codes."""
 
-    pictures: Tensor
+    pictures: Tensor | FolderPictures
     labels: Tensor
     z: Tensor | None = None
 
@@ -114,16 +139,23 @@ def open_samples(
 ) -> SampleSet:
     """`count` pictures of a domain by its recipe, or the user's, on a device. Several processes may share the drawing.
 
-    ConfigError for none. Where `stopped()` before a domain's pictures are all drawn, fewer come back.
+    A user's pictures of up to IN_MEMORY px are read once and kept; larger ones are read again for every batch: a
+    thousand of 1024 px would take 3 GB. What cannot be read is named, and left out. ConfigError for none. Where
+    `stopped()` before a domain's pictures are all drawn, fewer come back.
     """
     if config.known:
         require(count >= 1, f"data.count must be at least 1 for {config.source}")
         module = importlib.import_module(DOMAINS[config.source])
         return module.open_samples(config, count, device, recipe, rank, world, stopped, say)
-    source, names, _ = open_source(Request(config.source, config.path, limit=config.count))
+    source, names, broken = open_source(Request(config.source, config.path, limit=config.count))
+    for name, problem in broken.items():
+        say(f"left out: {name}: {problem}")
     size = config.resolution
-    dataset = PictureDataset(source, names, Geometry(size, (size, size)))
-    pictures = torch.empty(len(dataset), 3, size, size, dtype=torch.uint8)
-    for index in range(len(dataset)):
-        pictures[index] = ((dataset[index].photo + 1) * 127.5).round().clamp(0, 255).byte()
-    return SampleSet(pictures.to(device), torch.empty(len(pictures), 0, device=device))
+    pictures = FolderPictures(PictureDataset(source, names, Geometry(size, (size, size))), device, say)
+    none = torch.empty(len(pictures), 0, device=device)
+    if size > IN_MEMORY:
+        return SampleSet(pictures, none)
+    kept = torch.empty(len(pictures), 3, size, size, dtype=torch.uint8, device=device)
+    for index in torch.arange(len(pictures)).split(64):
+        kept[index] = pictures[index]
+    return SampleSet(kept, none)

@@ -19,7 +19,6 @@ import yaml
 from torch import Tensor
 
 from sdic.editing.directions import save_direction
-from sdic.editing.ganspace import principal_components
 from sdic.editing.manifest import MANIFEST
 from sdic.errors import ConfigError, SdicError
 from sdic.settings import require, setting
@@ -54,7 +53,6 @@ class DirectionsConfig:
         "covariance", "the shortest move by Euclid's length (as published) or by that of the codes' covariance"
     )
     probes: int = setting(256, "codes on which a unit is calibrated")
-    components: int = setting(0, "GANSpace's components, besides")
     domain: str = setting("portraits", "the domain in the manifest, and the folder of the files")
     folder: str = setting("editings", "holds manifest.yaml")
     seed: int = setting(0, "of the codes")
@@ -220,9 +218,6 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
         save_direction(folder / f"{name}.safetensors", direction)
         vectors.append(direction)
         cards.append(_card(config, name, direction, step, source["found"]))
-    for component in principal_components(generator, config.components) if config.components else []:
-        save_direction(folder / f"{component.name}.safetensors", component)
-        cards.append(_card(config, component.name, component, 2.0, component.source["found"]))
     write_png(folder / "sheet.png", sheet(generator, vectors, config.spans, codes[:2]))
     write_cards(Path(config.folder) / MANIFEST, config.domain, cards)
     return report

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdic.changes import Noise
 from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig
 from sdic.errors import ConfigError
@@ -34,6 +35,7 @@ from sdic.training.distributed import World
 from sdic.training.frozen import need, perceptual_from
 from sdic.training.task import Entry, Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
+from sdic.types import Geometry
 
 
 @dataclass
@@ -124,10 +126,13 @@ class E4ETask(SamplesTask):
         model = config.model
         generator: Any = accelerate(self.place(need(config.generator, "generator", "the encoder's training")))
         sizes = generator.config
-        if sizes.resolution != config.data.resolution:
+        side = config.data.resolution
+        if side > sizes.resolution:
             raise ConfigError(
-                f"data.resolution={config.data.resolution}, but {config.generator} draws {sizes.resolution} px"
+                f"data.resolution={side}, but {config.generator} draws {sizes.resolution} px: an encoder looks at "
+                "pictures of the generator's size or at smaller ones (e4e: 256 of 1024)"
             )
+        self.geometry = Geometry(sizes.resolution, (side, side))
         self.generator = generator
         self.perceptual = perceptual_from(config.attributes, self.device)
         self.embedder = identity_network(config.identity).to(self.device) if config.identity else None
@@ -138,7 +143,7 @@ class E4ETask(SamplesTask):
             blocks: Any = tuple(model.blocks)
             widths: Any = tuple(model.widths)
             rows = (model.coarse, model.middle)
-            encoder: Any = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, blocks, widths, *rows, sizes.resolution))
+            encoder: Any = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, blocks, widths, *rows, side))
             encoder.latent_avg.copy_(self.generator.latent_avg.cpu().expand_as(encoder.latent_avg))
             self.own = OwnCodes.of(self.generator)
             if config.start_spread > 0:
@@ -162,6 +167,9 @@ class E4ETask(SamplesTask):
         self.extra["coded"] = torch.zeros((), dtype=torch.int64, device=self.device)  # codes that have come before
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
+        (side, _), drawn = self.geometry.input_size, self.geometry.resolution
+        if side < drawn:
+            self.say(f"the encoder looks at pictures of {side} px; {self.config.generator} draws {drawn} px")
         self.samples = self.open({"kind": "split"}, self.config.data.count, stopped)
 
     # A step -----------------------------------------------------------------------------------------------------------
@@ -193,7 +201,7 @@ class E4ETask(SamplesTask):
         opened = rows_open(self.images, self.config.progressive_from, self.config.progressive_every, rows)
         with torch.no_grad(), self.autocast():
             latent = w[:, None].expand(-1, rows, -1)
-            drawn = self.generator.synthesis(latent, noise=self.noise(count)).float().clamp(-1, 1)
+            drawn = self.drawn(latent, self.noise(count)).clamp(-1, 1)
         target = torch.cat([picture, drawn])
         self.encoder.requires_grad_(
             True
@@ -201,7 +209,7 @@ class E4ETask(SamplesTask):
         with self.autocast():
             code = self.encoder(target, opened).float()
             # As e4e does: a code must not explain the noise of one fixed draw.
-            output = self.generator.synthesis(code, noise=self.noise(len(code))).float()
+            output = self.drawn(code, self.noise(len(code)))
         real, fake = self.remembered(code.detach()[:, :opened]) if self.config.critic else (w, w)
         return Reconstruction(target, output, code, w, opened, real, fake)
 
@@ -236,6 +244,11 @@ class E4ETask(SamplesTask):
             for name in ("real", "fake")
         )
 
+    def drawn(self, code: Tensor, noise: Noise = "fixed") -> Tensor:
+        """The generator's pictures of codes [B, L, D] as the encoder and the losses look at them: [B, 3, R, R] at
+        `data.resolution`."""
+        return self.geometry.at_input_size(self.generator.synthesis(code, noise=noise).float())
+
     @torch.no_grad()
     def codes(self, count: int) -> Tensor:
         """Codes [count, D] of random z."""
@@ -247,7 +260,7 @@ class E4ETask(SamplesTask):
     def reconstructions(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(code [B, L, D], picture [B, 3, R, R] clamped) of pictures, by the encoder whose results count."""
         code = self.average("encoder")(pictures)
-        return code, self.generator.synthesis(code).clamp(-1, 1)
+        return code, self.drawn(code).clamp(-1, 1)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -268,7 +281,7 @@ class E4ETask(SamplesTask):
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + float(value.sum())
         w, rows = self.codes(64), self.generator.config.latent_rows
-        code, _ = self.reconstructions(self.generator.synthesis(w[:, None].expand(-1, rows, -1)).clamp(-1, 1))
+        code, _ = self.reconstructions(self.drawn(w[:, None].expand(-1, rows, -1)).clamp(-1, 1))
         error = (code - w[:, None]).square().mean() / self.variance
         return {**{name: total / count for name, total in sums.items()}, "known_code_error": float(error)}
 
@@ -281,7 +294,7 @@ class E4ETask(SamplesTask):
         return {"encoder": self.average("encoder")}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
-        return self.generator.synthesis(networks["encoder"](self.samples.first(8)))
+        return self.drawn(networks["encoder"](self.samples.first(8)))
 
 
 def rows_open(images: int, start: int, every: int, rows: int) -> int:
