@@ -84,6 +84,12 @@ def test_imports_point_down(path: Path) -> None:
         assert not used & above, f"{relative} imports {sorted(used & above)}"
 
 
+def test_the_rendered_domain_is_known_by_its_name_alone() -> None:
+    """Registries import it when its name is asked for (`data.samples.DOMAINS`, `training.task.MODULES`)."""
+    users = [path for path in FILES if "portraits" in imports(path) and path.parts[len(PACKAGE.parts)] != "portraits"]
+    assert users == []
+
+
 def test_a_forbidden_import_would_be_seen(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
     file.write_text("def f():\n    from sdic.training.loop import Trainer\n")

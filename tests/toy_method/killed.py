@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-import tests.toy_method  # noqa: F401 - makes the method known
+import tests.toy_method.known  # noqa: F401 - makes the method known
 from sdic.config import load_config
 from sdic.training.distributed import World
 from sdic.training.loop import Trainer

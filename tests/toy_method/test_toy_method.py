@@ -21,6 +21,8 @@ from sdic.cli import main
 from sdic.errors import CheckpointError, ConfigError
 from sdic.methods import METHODS
 from sdic.tiny import tiny_bundle
+from sdic.training.task import _TASKS as TASKS
+from sdic.training.task import tasks
 from sdic.types import Direction
 
 ROOT = Path(__file__).parents[2]
@@ -30,11 +32,13 @@ CONFIG = Path(__file__).parent / "toy.yaml"
 @pytest.fixture(scope="module", autouse=True)
 def _toy() -> Iterator[None]:
     """The method is known while these tests run, and not to others."""
-    registries = (METHODS, NETWORKS, FORMATS, zoo.MODELS)
+    tasks()  # whatever else is to be known
+    registries = (METHODS, NETWORKS, FORMATS, zoo.MODELS, TASKS)
     before = [dict(registry) for registry in registries]
-    import tests.toy_method
+    assert not any("toy" in registry for registry in registries)
+    from tests.toy_method import known
 
-    assert tests.toy_method.method.ToyInverter is METHODS["toy"]
+    assert known.method.ToyInverter is METHODS["toy"]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
