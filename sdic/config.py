@@ -1,21 +1,24 @@
 """Typed settings: dataclass defaults, then a YAML file, then `key=value` words. Nothing unknown is accepted.
 
-A YAML file may begin with `base: other.yaml` (relative to itself) and then only says what differs.
+A YAML file may begin with `base: other.yaml` (relative to itself) and then only says what differs. `${...}` is not
+filled in: a file from elsewhere could read the environment.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sdic.errors import ConfigError, did_you_mean
+from sdic.utils.safe import one_line, read_small_text
 
 T = TypeVar("T")
 
@@ -36,7 +39,7 @@ def load_config(schema: type[T], path: str | os.PathLike[str] | None = None, ove
         config = _merge(config, _parse(word), word)
     try:
         return cast(T, OmegaConf.to_object(config))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, ValueError, TypeError, ArithmeticError) as error:  # the latter from comparisons
         raise ConfigError(_first_line(error)) from error
 
 
@@ -65,7 +68,11 @@ def known_keys(schema: Any, prefix: str = "") -> list[str]:
 
 def _with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
     """The file and the files it builds on, the most basic first."""
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ConfigError(f"{one_line(path)}: no such config ({error.strerror})") from error
+    if not there:
         folder = path.parent
         beside = sorted(file.name for file in folder.glob("*.yaml")) if folder.is_dir() else []
         raise ConfigError(
@@ -79,14 +86,68 @@ def _with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
     return [*bases, path]
 
 
-def _load_yaml(path: Path) -> DictConfig:
+def yaml_values(path: Path) -> Any:
+    """The plain values of a YAML file, {} if it is empty; ConfigError for a damaged, too large or hostile one."""
+    text, _ = _checked(path)
     try:
-        loaded = OmegaConf.load(path)
-    except Exception as error:  # yaml raises its own family, omegaconf another, a bad byte a third
-        raise ConfigError(f"{path}: not readable as YAML ({_first_line(error)})") from error
+        return yaml.safe_load(text) or {}
+    except _OF_YAML as error:
+        raise ConfigError(f"{path}: not readable as YAML ({one_line(error)})") from error
+
+
+def _load_yaml(path: Path) -> DictConfig:
+    text, nodes = _checked(path)
+    for node in nodes:
+        if isinstance(node, yaml.ScalarNode) and "${" in node.value:
+            raise ConfigError(
+                f"{path}, line {node.start_mark.line + 1}: {one_line(node.value)!r}: ${{...}} is not filled in from a "
+                "file, which could read the environment; write the value, or give it on the command line"
+            )
+    try:
+        loaded = OmegaConf.load(io.StringIO(text))
+    except _OF_YAML as error:
+        raise ConfigError(f"{path}: not readable as YAML ({one_line(error)})") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: must hold key: value lines")
     return loaded
+
+
+def _checked(path: Path) -> tuple[str, list[yaml.Node]]:
+    """The text of a YAML file, and its nodes.
+
+    An alias (`*name`) stands for all that it repeats, and a short file can so stand for billions of values; nothing is
+    built before that is counted.
+    """
+    text = read_small_text(path, LARGEST, ConfigError)
+    sizes: dict[int, int] = {}
+    nodes: list[yaml.Node] = []
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if id(node) not in sizes:
+            if depth > DEEPEST:
+                raise ConfigError(f"{path}: nested more than {DEEPEST} deep, or in itself")
+            nodes.append(node)
+            parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+            inner = 0 if isinstance(node, yaml.ScalarNode) else sum(size(part, depth + 1) for part in parts)
+            sizes[id(node)] = 1 + inner
+            if sizes[id(node)] > MOST:
+                raise ConfigError(f"{path}: stands for more than {MOST:,} values")
+        return sizes[id(node)]
+
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None:
+            size(root, 0)
+    except _OF_YAML as error:
+        raise ConfigError(f"{path}: not readable as YAML ({one_line(error)})") from error
+    return text, nodes
+
+
+LARGEST, DEEPEST, MOST = 1 << 20, 50, 100_000  # bytes, levels, values
+_OF_YAML = (
+    *(yaml.YAMLError, OmegaConfBaseException, OSError, RecursionError),
+    *(ValueError, TypeError, AttributeError, LookupError, OverflowError),  # numbers and dates that are none
+)
 
 
 def _read(path: Path) -> DictConfig:
@@ -103,10 +164,10 @@ def _parse(word: str) -> DictConfig:
 
 
 def _merge(config: DictConfig, other: DictConfig, what: str) -> DictConfig:
-    _fit_to_schema(config, other, what)
     try:
+        _fit_to_schema(config, other, what)
         return cast(DictConfig, OmegaConf.merge(config, other))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
         key = getattr(error, "full_key", None)
         raise ConfigError(f"{what}: {f'{key}: ' if key else ''}{_first_line(error)}") from error
 
@@ -146,4 +207,4 @@ def _all_keys(config: DictConfig, prefix: str = "") -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error).split("\n    full_key")[0]).strip()
+    return one_line(str(error).split("\n    full_key")[0])

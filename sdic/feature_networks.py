@@ -16,6 +16,15 @@ from sdic.networks.portrait_nets import PerceptualDistance
 LPIPS_FILE = zoo.WeightFile(BACKBONE, BACKBONE_SOURCE, "BSD-3-Clause (torchvision)")
 
 
+def missing_file(name: str) -> str:
+    """The file that a network's name stands for where it is in none of the pretrained folders, else "".
+
+    name: as the functions below take it. A path is never missing here: reading it says what is wrong.
+    """
+    wanted = (LPIPS_FILE,) if name == "pretrained" else zoo.MODELS[name].files if name in zoo.MODELS else ()
+    return next((file.name for file in wanted if zoo.find_file(file) is None), "")
+
+
 def perceptual_distance(name: str) -> Any:
     """The distance that `name` means, frozen, on the CPU: called with (photo, output) it gives [B]. Its `.name` is what
     tables call its numbers: distances through different networks do not compare.
@@ -30,8 +39,13 @@ def perceptual_distance(name: str) -> Any:
         return pretrained_lpips(_backbone())
     if Path(name).name == BACKBONE and Path(name).is_file():
         return pretrained_lpips(name)
-    network: Any = read_frozen(name).need("attribute_net", f"the perceptual distance of {name}")
-    return PerceptualDistance(network)
+    return PerceptualDistance(attribute_network(name, "the perceptual distance"))
+
+
+def attribute_network(name: str, what: str = "a measurement of attributes") -> Any:
+    """The attribute network of a model (`portraits-attributes`) or file, frozen, on the CPU: pictures [B, 3, H, W] ->
+    [B, K] in units, `config.names` of them. CheckpointError where there is none; `what` says who asks."""
+    return read_frozen(name).need("attribute_net", f"{what} of {name}").eval().requires_grad_(False)
 
 
 def identity_network(name: str) -> Any:

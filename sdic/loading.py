@@ -11,6 +11,7 @@ import torch
 
 from sdic import zoo
 from sdic.checkpoints import Bundle, read_bundle
+from sdic.domains import DOMAINS
 from sdic.errors import CheckpointError, SdicError, did_you_mean
 from sdic.fast import optimize_for_inference
 from sdic.methods import Inverter, Precision, build_inverter, check_precision, find_method, method_for, slow_on_cpu
@@ -187,7 +188,8 @@ def geometry_of(bundle: Bundle) -> Geometry:
     resolution = generator.config.resolution
     file, text = bundle.source.get("file", "these networks"), bundle.source.get("geometry")
     assumed = bundle.source.get("assumed", "")
-    geometry = zoo.DOMAINS.get(bundle.source.get("domain", "")) if text is None else Geometry.from_text(text)
+    known = DOMAINS.get(bundle.source.get("domain", ""))
+    geometry = (None if known is None else known.geometry) if text is None else Geometry.from_text(text)
     fits = geometry is not None and geometry.resolution == resolution and built <= {max(geometry.input_size)}
     size = " and ".join(map(str, sorted(built)))
     if text is not None and not fits:

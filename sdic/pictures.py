@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sdic import zoo
+from sdic.domains import DOMAINS
 from sdic.editing.directions import Located, direction_names, locate
 from sdic.errors import ImageError
 from sdic.loading import load
@@ -46,7 +46,7 @@ def domain_of(inverter: Inverter) -> str | None:
     same picture sizes."""
     if inverter.domain is not None:
         return inverter.domain
-    return next((name for name, geometry in zoo.DOMAINS.items() if geometry == inverter.geometry), None)
+    return next((name for name, known in DOMAINS.items() if known.geometry == inverter.geometry), None)
 
 
 class PictureInverter:

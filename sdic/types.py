@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.errors import CheckpointError, ConfigError
+from sdic.utils.safe import one_line
+from sdic.utils.tensors import read_tensors
 
 
 @dataclass(frozen=True)
@@ -209,29 +211,34 @@ class Inversion:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:
-        """Read a file that `save` wrote. CheckpointError says what is wrong with any other file."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="pt", device=str(device)) as handle:
-                header = handle.metadata() or {}
-                tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+        """Read a file that `save` wrote. CheckpointError says what is wrong with any other or damaged file."""
+        tensors, header = read_tensors(path, device)
         if header.get("format") != "sdic.inversion":
             raise CheckpointError(
                 f"{path}: holds no inversion (its header says format={header.get('format')!r}); "
                 "make one with: sdic invert PHOTOS --out DIR --save-inversions"
             )
         tensors, extras = _extras_apart(tensors)
-        known = {entry.name for entry in fields(cls)} - {"extras"}
+        known = {entry.name for entry in fields(cls)} - {"layer", "method", "generator", "extras"}
         unknown = sorted(set(tensors) - known)
         if unknown or not {"image", "latent", "base_latent"} <= set(tensors):
             raise CheckpointError(
                 f"{path}: damaged inversion, unexpected {unknown or 'nothing'}, found {sorted(tensors)}"
             )
-        tensors["extras"] = extras
-        return cls(**tensors, layer=int(header["layer"]), method=header["method"], generator=header["generator"])
+        for name, tensor in [*tensors.items(), *extras.items()]:
+            wanted = tensor.ndim if name in extras else 3 if name.endswith("latent") else 4
+            number = name in extras or tensor.is_floating_point()
+            if tensor.ndim != wanted or not number or not tensor.isfinite().all():
+                raise CheckpointError(
+                    f"{path}: damaged inversion: {name} must hold finite numbers in {wanted} dimensions, found "
+                    f"{tensor.dtype} {list(tensor.shape)}"
+                )
+        about: dict[str, Any] = {"extras": extras}
+        try:
+            about |= {"layer": int(header["layer"]), "method": header["method"], "generator": header["generator"]}
+            return cls(**{**tensors, **about})
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: damaged inversion ({one_line(error)})") from error
 
 
 EXTRAS = "extras."
@@ -289,6 +296,10 @@ class Direction:
             if self.origin is None or len(delta) != 1:
                 raise ConfigError(f"direction {self.name!r}: kind 'set' needs one component [D] and its origin [D]")
             object.__setattr__(self, "origin", self.origin.detach().reshape(-1))
+            if len(self.origin) != delta.shape[1] or not torch.isfinite(self.origin).all():
+                raise ConfigError(f"direction {self.name!r}: its origin must be {delta.shape[1]} finite numbers")
+        if not 0 < self.scale < float("inf"):
+            raise ConfigError(f"direction {self.name!r}: scale must be a positive number, got {self.scale}")
         if self.rows is not None and not 0 <= self.rows[0] < self.rows[1]:
             raise ConfigError(f"direction {self.name!r}: rows must be (first, end) with first < end, got {self.rows}")
 
@@ -344,10 +355,20 @@ class Direction:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], header: dict[str, str], path: Path | str = "") -> Direction:
-        """The inverse of `to_tensors`."""
+        """The inverse of `to_tensors`; CheckpointError for anything else."""
         if header.get("format") != "sdic.direction":
             raise CheckpointError(f"{path}: holds no direction (format={header.get('format')!r})")
-        settings = json.loads(header["direction"])
-        for name in ("rows", "limits"):
-            settings[name] = tuple(settings[name]) if settings[name] is not None else None
-        return cls(delta=tensors["delta"], origin=tensors.get("origin"), **settings)
+        try:
+            settings = json.loads(header["direction"])
+            for name, kind in (("rows", int), ("limits", float)):
+                pair = settings[name]
+                if pair is not None:
+                    first, second = (number for number in pair if isinstance(number, (int, kind)))
+                    settings[name] = (first, second)
+            texts = all(isinstance(settings.get(name, ""), str) for name in ("kind", "name", "unit"))
+            numbers = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+            if not texts or not isinstance(settings.get("source", {}), dict) or len(numbers) != len(tensors):
+                raise ValueError("a value of the wrong type")
+            return cls(delta=tensors["delta"], origin=tensors.get("origin"), **settings)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: damaged direction ({one_line(error)})") from error

@@ -9,29 +9,23 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 from pathlib import Path
 
 from sdic.cards import MODELS, ModelCard, WeightFile
 from sdic.errors import CheckpointError, UnknownNameError
-from sdic.types import Geometry
 from sdic.utils.files import write_atomic
+from sdic.utils.safe import read_small_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"
 ENVIRONMENT = "SDIC_PRETRAINED"
+NOTE_LIMIT = 4096  # bytes of a hash note
 FAMILIES = ("sdic", "e4e", "measures")
 """The files of `sdic.cards` that hold cards."""
 for _name in FAMILIES:
     importlib.import_module(f"sdic.cards.{_name}")
-
-DOMAINS: dict[str, Geometry] = {
-    "face": Geometry(1024, (256, 256)),
-    "car": Geometry(512, (192, 256), (64, 448, 0, 512)),
-    "tiny": Geometry(64, (64, 64)),
-    "portraits": Geometry(64, (64, 64)),
-}
-"""Picture sizes of each domain: of the models that are named here, and of files whose header names the domain alone."""
 
 
 def card(name: str) -> ModelCard:
@@ -46,7 +40,13 @@ def known_sha256(wanted: WeightFile, path: Path) -> str | None:
     note = _note(path)
     if wanted.sha256 is not None or not note.is_file():
         return wanted.sha256 if path.name == Path(wanted.name).name else None
-    return note.read_text().split()[0]
+    words = read_small_text(note, NOTE_LIMIT, CheckpointError).split()
+    if not words or not re.fullmatch("[0-9a-f]{64}", words[0]):
+        raise CheckpointError(
+            f"{note}: must begin with the sha256 of {path.name}, 64 letters of 0-9a-f; it is damaged. Delete it if "
+            f"{path.name} is as it should be: it is written again"
+        )
+    return words[0]
 
 
 def remember_sha256(path: Path, digest: str, replace: bool = False) -> None:

@@ -13,6 +13,7 @@ from sdic import zoo
 from sdic.checkpoints import Bundle, copy_native, read_bundle, write_native
 from sdic.cli import main
 from sdic.config import load_config
+from sdic.domains import DOMAINS
 from sdic.errors import CheckpointError, SdicError
 from sdic.loading import geometry_of, read_frozen
 from sdic.networks.e4e import E4E, E4EConfig
@@ -37,7 +38,7 @@ def test_the_models_of_portraits_load_from_their_files(portraits: Path, photos: 
     assert (ours.method, ours.layer, ours.domain, domain_of(ours)) == ("sdic", 3, "portraits", "portraits")
     assert (e4e.method, e4e.domain) == ("e4e", "portraits")
     assert ours.fingerprint == e4e.fingerprint
-    assert ours.geometry == zoo.DOMAINS["portraits"]
+    assert ours.geometry == DOMAINS["portraits"].geometry
     assert ours.invert(photos[:1]).image.shape == (1, 3, 64, 64)
     assert len(ours.weights_sha256.split(" + ")) == 3
     assert {path.name for path in portraits.glob("*.sha256")} >= {"generator.safetensors.sha256"}
@@ -80,7 +81,7 @@ def test_partners_lie_beside_the_file_that_names_them(
 
 
 def test_the_header_decides_between_domains_of_one_size(tmp_path: Path) -> None:
-    assert zoo.DOMAINS["tiny"] == zoo.DOMAINS["portraits"]
+    assert DOMAINS["tiny"].geometry == DOMAINS["portraits"].geometry
     for source, domain in (({}, "tiny"), ({"domain": "portraits"}, "portraits"), ({"domain": "cats"}, "cats")):
         inverter = whole(tmp_path / WHOLE, source)
         assert inverter.domain == source.get("domain")
@@ -92,8 +93,8 @@ def test_the_header_decides_between_domains_of_one_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "input_size", "domain", "geometry"),
     [
-        (512, 256, "car", zoo.DOMAINS["car"]),
-        (64, 64, "portraits", zoo.DOMAINS["portraits"]),  # the shipped files
+        (512, 256, "car", DOMAINS["car"].geometry),
+        (64, 64, "portraits", DOMAINS["portraits"].geometry),  # the shipped files
         (512, 256, None, Geometry(512, (256, 256))),
         (512, 512, "cats", Geometry(512, (512, 512))),
         (128, 128, "portraits", Geometry(128, (128, 128))),
@@ -110,7 +111,7 @@ def test_without_a_header_the_domain_decides_else_the_encoder(
     source = {} if domain is None else {"domain": domain}
     bundle = Bundle({"generator": generator, "encoder": encoder}, source)
     assert geometry_of(bundle) == geometry
-    known = geometry in (zoo.DOMAINS["car"], zoo.DOMAINS["portraits"])
+    known = geometry in (DOMAINS["car"].geometry, DOMAINS["portraits"].geometry)
     assert len(recwarn) == (0 if known else 1)  # what is assumed is printed
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,8 +22,13 @@ from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_j
 from sdic.checkpoints.keymap import Renamed, load_into
 from sdic.errors import CheckpointError
 from sdic.utils.files import atomic_file, header_in_order, write_safetensors
+from sdic.utils.safe import one_line
+from sdic.utils.tensors import read_tensors
 
 FORMAT = "sdic.networks"
+FEW, SCALE = 1024, 1 << 20
+SCALES = {"channel_base", "resolution", "input_size", "map_size", "feature_size", "size"}
+"""Settings from which sizes follow by division or by powers of two; they may be larger than any tensor."""
 
 
 def write_native(
@@ -51,35 +58,35 @@ def copy_native(path: str | os.PathLike[str], target: str | os.PathLike[str], so
     """Copy a file that `write_native` wrote: the same tensors, byte for byte, with `source` put into its header's."""
     blob = Path(path).read_bytes()
     size = int.from_bytes(blob[:8], "little")
-    header = json.loads(blob[8 : 8 + size])
-    about = header.get("__metadata__", {})
+    try:
+        header = json.loads(blob[8 : 8 + size])
+        about = dict(header.get("__metadata__", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
     if about.get("format") != FORMAT:
         raise CheckpointError(f"{path}: holds no sdic networks (its header says format={about.get('format')!r})")
-    about["source"] = json.dumps({**json.loads(about.get("source", "{}")), **source})
+    about["source"] = json.dumps({**_json_dict(about, "source", Path(path)), **source})
+    header["__metadata__"] = about
     with atomic_file(target) as handle:
         handle.write(header_in_order(json.dumps(header).encode()))
         handle.write(memoryview(blob)[8 + size :])
 
 
 def read_native(path: str | os.PathLike[str]) -> Bundle:
-    """Read a file that `write_native` wrote: networks in float32 on the CPU, frozen, in eval mode."""
-    from safetensors import SafetensorError, safe_open
+    """Read a file that `write_native` wrote: networks in float32 on the CPU, frozen, in eval mode.
 
+    CheckpointError for a damaged header, and for settings that ask for more than the file's tensors.
+    """
     path = Path(path)
-    try:
-        with safe_open(str(path), framework="pt") as handle:
-            header = handle.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{path}: holds no sdic networks (its header says format={header.get('format')!r})"
-                )
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    tensors, header = read_tensors(path)
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: holds no sdic networks (its header says format={header.get('format')!r})")
     networks: dict[str, nn.Module] = {}
-    kinds = json.loads(header.get("kinds", "{}"))  # files of earlier versions: every role is its kind
-    for role, values in json.loads(header["networks"]).items():
+    kinds = _json_dict(header, "kinds", path)  # files of earlier versions: every role is its kind
+    for role, values in _json_dict(header, "networks", path).items():
         kind = kinds.get(role, role)
+        sizes = [size for key, tensor in tensors.items() if key.startswith(f"{role}.") for size in (*tensor.shape, 1)]
+        _check_sizes(values, max([len(sizes), *sizes]), f"{path} ({role})")
         network = build(kind, config_from_json(kind, json.dumps(values)))
         prefix = f"{role}."
         state = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
@@ -89,4 +96,36 @@ def read_native(path: str | os.PathLike[str]) -> Bundle:
     unknown = [key for key in tensors if key.split(".", 1)[0] not in networks]
     if unknown:
         raise CheckpointError(f"{path}: tensors of no network: {', '.join(unknown[:8])}")
-    return Bundle(networks, {"file": path.name, **json.loads(header.get("source", "{}"))})
+    source = _json_dict(header, "source", path)
+    if not all(isinstance(value, str) for value in source.values()):
+        raise CheckpointError(f"{path}: its header says where it comes from in something else than texts")
+    if "layer" in source and not re.fullmatch("[0-9]{1,3}", source["layer"]):
+        raise CheckpointError(f"{path}: its header names the layer {one_line(source['layer'])!r}, no number")
+    return Bundle(networks, {"file": path.name, **source})
+
+
+def _json_dict(header: Mapping[str, str], name: str, path: Path) -> dict[str, Any]:
+    """The JSON object under a name of a header; CheckpointError for anything else."""
+    try:
+        found = json.loads(header.get(name, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its header is damaged: {name} is no JSON ({one_line(error)})") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: its header is damaged: {name} is a {type(found).__name__}, no dict")
+    return found
+
+
+def _check_sizes(values: Any, most: int, what: str) -> None:
+    """CheckpointError for a config that asks for more than its tensors can fill, before anything is built from it.
+
+    most: the largest size of a tensor, or how many there are. Numbers below FEW are cheap whatever they count.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{what}: its config is a {type(values).__name__}, no dict")
+    for name, value in values.items():
+        for number in value if isinstance(value, list) else [value]:
+            if not isinstance(number, (int, float, str, type(None))):
+                raise CheckpointError(f"{what}: its config is damaged: {name} holds a {type(number).__name__}")
+            limit = SCALE if name in SCALES else max(most, FEW)
+            if isinstance(number, (int, float)) and not abs(number) <= limit:
+                raise CheckpointError(f"{what}: its config says {name} {number:.4g}, more than its tensors have")

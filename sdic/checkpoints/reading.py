@@ -4,35 +4,77 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import read_foreign
+from sdic.checkpoints.layouts import read_foreign, stylegan2_ada
 from sdic.checkpoints.native import read_native
 from sdic.checkpoints.unpickle import load_tensors
-from sdic.errors import CheckpointError
+from sdic.errors import CheckpointError, SdicError
 from sdic.utils.files import sha256_of
+from sdic.utils.safe import one_line
+
+LONGEST_MESSAGE = 3000
+_OF_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError)
+"""What networks and layouts raise that are given texts, shapes and numbers of another kind than they are for."""
 
 
 def read_bundle(path: str | os.PathLike[str], sha256: str | None = None, trust: bool = False) -> Bundle:
-    """The networks in a file, in float32 on the CPU, frozen, in eval mode.
+    """The networks in a file, in float32 on the CPU, frozen, in eval mode, with finite numbers only.
 
     `sha256`, if given, must be the file's (its hash is recorded in `source` in any case). `trust` allows a pickle that
-    executes code; see `load_tensors`.
+    executes code; see `load_tensors`. CheckpointError for every other file, damaged ones included; sizes are compared
+    with the file's tensors before a network takes memory.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path.absolute()}: no such file")
-    digest = sha256_of(path)
-    if sha256 is not None and digest != sha256:
-        raise CheckpointError(
-            f"{path}: sha256 is {digest}, expected {sha256}: damaged, or another file than before. If you "
-            f"replaced it on purpose, delete {path.name}.sha256 beside it"
-        )
-    bundle = read_native(path) if _is_safetensors(path) else read_foreign(load_tensors(path, trust), path.name)
+    try:
+        digest = sha256_of(path)
+        if sha256 is not None and digest != sha256:
+            raise CheckpointError(
+                f"{path}: sha256 is {digest}, expected {sha256}: damaged, or another file than before. If you "
+                f"replaced it on purpose, delete {path.name}.sha256 beside it"
+            )
+        bundle = read_native(path) if _is_safetensors(path) else _read_other(load_tensors(path, trust), path.name)
+        for role, network in bundle.networks.items():
+            network.eval().requires_grad_(False)
+            _check_numbers(network, f"{path} ({role})")
+    except SdicError as error:
+        message = one_line(error, LONGEST_MESSAGE)  # keys of the file stand in it
+        if isinstance(error, CheckpointError):
+            if message == str(error):
+                raise
+            raise CheckpointError(message) from error
+        raise CheckpointError(f"{path}: {message}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
+    except _OF_DAMAGE as error:
+        raise CheckpointError(f"{path}: damaged, or not what it says ({one_line(error)})") from error
     bundle.source["sha256"] = digest
-    for network in bundle.networks.values():
-        network.eval().requires_grad_(False)
     return bundle
+
+
+def _read_other(content: Any, what: str) -> Bundle:
+    """A file of other people: NVIDIA's networks are no state dicts, so they are told apart first."""
+    if not stylegan2_ada.recognise(content):
+        return read_foreign(content, what)
+    bundle = stylegan2_ada.read(content, what)
+    bundle.source["layout"] = stylegan2_ada.NAME
+    return bundle
+
+
+def _check_numbers(network: nn.Module, what: str) -> None:
+    """CheckpointError for numbers that are not finite, or whole numbers where weights belong."""
+    for name, tensor in network.state_dict().items():
+        if not tensor.is_floating_point():
+            if not name.endswith("num_batches_tracked"):
+                raise CheckpointError(f"{what}: {name} holds {tensor.dtype}, no real numbers")
+        elif tensor.numel() and not torch.stack(torch.aminmax(tensor)).isfinite().all():
+            raise CheckpointError(f"{what}: {name} holds numbers that are not finite")
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -55,15 +55,15 @@ def full_size_inverter(seed: int = 0) -> Any:
     import torch
     from torch import nn
 
-    from sdic import zoo
     from sdic.checkpoints import Bundle
+    from sdic.domains import DOMAINS
     from sdic.methods import METHODS, build_inverter
     from sdic.networks.e4e import E4E, E4EConfig
     from sdic.networks.stylegan2 import Generator, GeneratorConfig
 
     torch.manual_seed(seed)
     kind = next(kind for kind in METHODS.values() if kind.trains)
-    generator, geometry = Generator(GeneratorConfig(1024)), zoo.DOMAINS["face"]
+    generator, geometry = Generator(GeneratorConfig(1024)), DOMAINS["face"].geometry
     networks: dict[str, nn.Module] = {"generator": generator, "encoder": E4E(E4EConfig())}
     networks |= kind.trainable(kind.Settings(**kind.released), generator, geometry)
     for module in [part for network in networks.values() for part in network.modules()]:

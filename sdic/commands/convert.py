@@ -12,7 +12,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic convert`."""
     parser.add_argument(
-        "file", metavar="FILE", help="SDIC, e4e, pSp, StyleGAN2 (rosinality), ArcFace, CurricularFace, MoCo"
+        "file",
+        metavar="FILE",
+        help="SDIC, e4e, pSp, StyleGAN2 (rosinality's .pt, NVIDIA's .pkl), ArcFace, CurricularFace,\nMoCo",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write; must end in .safetensors")
     parser.add_argument(
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what was mapped and what was left out, and why."""
     from sdic.errors import SdicError
+    from sdic.utils.safe import one_line
 
     source, target = Path(args.file), Path(args.out)
     if target.suffix != ".safetensors":
@@ -42,7 +45,14 @@ def run(args: argparse.Namespace) -> int:
     from sdic.loading import geometry_of
     from sdic.utils.text import printable
 
-    bundle = read_bundle(source, trust=args.trust)
+    try:
+        bundle = read_bundle(source, trust=args.trust)
+    except SdicError:
+        raise
+    except Exception as error:
+        if not args.trust:
+            raise
+        raise SdicError(f"{source}: --trust did not help: {type(error).__name__} ({one_line(error)})") from error
     if {"generator", "encoder"} <= set(bundle.networks):
         bundle.source["geometry"] = geometry_of(bundle).to_text()
     elif "assumed" in bundle.source:

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  sdic evaluate --domain portraits                              a thousand unseen portraits, 200 of them edited
+  sdic evaluate --domain portraits                              a thousand portraits, 200 of them edited
   sdic evaluate --domain portraits --limit 20 --edit-limit 5    a first look, in a minute
   sdic evaluate --domain portraits --methods e4e,mine=runs/mine --json numbers.json
-  sdic evaluate examples --domain portraits                     the bundled portraits: inversion only
+  sdic evaluate examples                                        the bundled portraits: inversion only
+  sdic evaluate CELEBA_HQ --domain face                         photos of faces: the metrics of the paper's Table 1
+  sdic evaluate PHOTOS --methods runs/mine,other.safetensors    photos of a domain of one's own
 
-The same command again goes on where the last one stopped. docs/evaluation.md says what each number means.
+The same command again goes on where the last one stopped. A metric whose network is not here is a cell that names the
+file it needs. docs/evaluation.md says what each number means.
 """
 
 
@@ -30,14 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="",
         metavar="PHOTOS",
-        help="folder or zip of photos, or `examples`: inversion only; without it, the domain's unseen portraits",
+        help="folder or zip of photos, or `examples`: inversion only; without it, the pictures that the domain draws",
     )
-    parser.add_argument("--domain", default="portraits", metavar="NAME", help="what is in the pictures (portraits)")
+    parser.add_argument(
+        "--domain",
+        default="",
+        metavar="NAME",
+        help="what is in the pictures: face, car, portraits ... (portraits, or for photos that of models and files)",
+    )
     parser.add_argument(
         "--methods",
-        default="e4e,sdic",
+        default="",
         metavar="A,B",
-        help="methods, models, weight files, training runs, or LABEL=any of these (e4e,sdic)",
+        help="methods, models, weight files, training runs, or LABEL=any of these (the domain's models)",
     )
     parser.add_argument("--limit", type=int, default=1000, metavar="N", help="pictures that are inverted (1000)")
     parser.add_argument("--edit-limit", type=int, metavar="N", help="those of them that are edited (200)")
@@ -54,11 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="", metavar="DIR", help="report, tables, sheet (runs/evaluate/DOMAIN)")
     parser.add_argument("--json", metavar="FILE", help="write {method: numbers} there")
     parser.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda, cuda:1 or mps")
-    parser.add_argument(
-        "--attributes", default="", metavar="NAME", help="network that measures attributes: model or file"
-    )
-    parser.add_argument("--identity", default="", metavar="NAME", help="network that measures identity: model or file")
-    parser.add_argument("--sheet", type=int, metavar="N", help="edited portraits on the sheet (4)")
+    for role, what in (("perceptual", "distance"), ("identity", "identity"), ("attributes", "attributes")):
+        help_text = f"network that measures {what}: model or file (the domain's)"
+        parser.add_argument(f"--{role}", default="", metavar="NAME", help=help_text)
+    parser.add_argument("--sheet", type=int, metavar="N", help="edited pictures on the sheet (4)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the generator's samples (0)")
 
 
@@ -68,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     import json
     import sys
 
+    from sdic import zoo
     from sdic.evaluation.run import Settings, evaluate
     from sdic.runner.records import at_work
     from sdic.runner.report import versions
@@ -78,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     names = {entry.name for entry in dataclasses.fields(Settings)}
     given = {name: value for name, value in vars(args).items() if name in names and value is not None}
     given |= {"methods": [word for word in args.methods.split(",") if word], "changes": args.change}
-    settings = Settings(**{**given, "photos": _photos(args.photos)})
+    settings = Settings(**{**given, "photos": str(zoo.examples_meant(args.photos) or args.photos)})
     out = Path(settings.out)
     with at_work(out):
         result = evaluate(settings, versions())
@@ -118,10 +126,3 @@ def _sheet(out: Path, result: Result) -> bool:
     except Exception as error:
         print(f"warning: no sheet: {printable(str(error) or type(error).__name__)}", file=sys.stderr)
         return False
-
-
-def _photos(word: str) -> str:
-    """The folder that is meant: `examples` are the bundled portraits."""
-    from sdic import zoo
-
-    return str(zoo.examples_meant(word) or word)

@@ -6,12 +6,18 @@ Shapes: L latent rows, D style width.
 from __future__ import annotations
 
 import hashlib
+import lzma
+import math
 import os
 import re
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -24,6 +30,8 @@ from sdic.errors import CheckpointError, ConfigError, UnknownNameError
 from sdic.networks.stylegan2 import Generator
 from sdic.types import Direction
 from sdic.utils.files import sha256_of
+from sdic.utils.safe import one_line
+from sdic.utils.tensors import read_tensors
 
 STYLE_DIM = 512
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
@@ -149,7 +157,7 @@ def read_direction(
     path = Path(path)
     component = card.component if card is not None and card.component is not None else component
     if path.suffix == ".safetensors":
-        direction = _single(_read_safetensors(path), path, component)
+        direction = _single(Direction.from_tensors(*read_tensors(path), path), path, component)
     else:
         direction = _from_content(read_arrays(path), path, component, width)
     if card is None:
@@ -177,18 +185,6 @@ def save_direction(path: str | os.PathLike[str], direction: Direction) -> None:
     write_safetensors(path, save(tensors, metadata=header))
 
 
-def _read_safetensors(path: Path) -> Direction:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as handle:
-            header = handle.metadata() or {}
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
-    return Direction.from_tensors(tensors, header, path)
-
-
 def read_arrays(path: Path) -> Any:
     """A tensor, or a dict of them."""
     if path.suffix in (".pt", ".pth"):
@@ -196,14 +192,49 @@ def read_arrays(path: Path) -> Any:
     if path.suffix not in (".npy", ".npz"):
         raise CheckpointError(f"{path}: a direction is one of {', '.join(SUFFIXES)}")
     try:
-        with open(path, "rb") as handle:
-            loaded = np.load(handle, allow_pickle=False)  # a pickle could execute code
-            if isinstance(loaded, np.ndarray):
-                return torch.from_numpy(loaded.astype(np.float32))
-            return {name: torch.from_numpy(loaded[name].astype(np.float32)) for name in loaded.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: not a readable numpy file of plain numbers ({reason})") from error
+        if path.suffix == ".npy":
+            with open(path, "rb") as handle:
+                return _array(handle, path.stat().st_size)
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if sum(info.file_size for info in members.values()) > LARGEST:
+                raise ValueError(f"more than {LARGEST >> 20} MB of arrays")
+            arrays = {}
+            for name, info in members.items():
+                with archive.open(info) as member:
+                    arrays[name] = _array(member, info.file_size)
+            return arrays
+    except _OF_NUMPY as error:
+        raise CheckpointError(f"{path}: not a readable numpy file of plain numbers ({one_line(error)})") from error
+
+
+LARGEST = 256 << 20  # bytes in an .npz; GANSpace's take 50 MB
+_OF_NUMPY = (
+    *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, RuntimeError, NotImplementedError, MemoryError),
+    *(OverflowError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
+)
+"""What numpy and the zip reader raise for damaged bytes (a .npy begins with a text that numpy parses as Python)."""
+
+
+def _array(handle: IO[bytes], size: int) -> Tensor:
+    """An array of real numbers from a .npy of `size` bytes, as float32. A pickle in it is not read: it could execute
+    code; nor is an array that its header says is larger than the file."""
+    version = np.lib.format.read_magic(handle)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"a .npy of version {version}")
+    shape, fortran, dtype = read(handle)
+    if dtype.kind not in "fiu":
+        raise ValueError(f"an array of {dtype}")
+    wanted = math.prod(shape) * dtype.itemsize
+    if not 0 <= wanted <= size:
+        raise ValueError(f"an array of shape {shape} in {size} bytes")
+    content = handle.read(wanted)
+    if len(content) != wanted:
+        raise ValueError("it ends in the middle")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which no direction may be
+        return torch.from_numpy(array.astype(np.float32, order="C"))
 
 
 def _from_content(content: Any, path: Path, component: int | None, width: int) -> Direction:
@@ -213,7 +244,8 @@ def _from_content(content: Any, path: Path, component: int | None, width: int) -
                 return _component(*(content[name] for name in names), path=path, component=component)
         tensors = [value for value in content.values() if isinstance(value, Tensor)]
         if len(tensors) != 1:
-            raise CheckpointError(f"{path}: holds {', '.join(map(str, content)) or 'nothing'}, which is no direction")
+            found = one_line(", ".join(map(str, content)) or "nothing")
+            raise CheckpointError(f"{path}: holds {found}, which is no direction")
         content = tensors[0]
     if not isinstance(content, Tensor):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, which is no direction")
@@ -240,6 +272,8 @@ def _single(direction: Direction, path: Path, component: int | None) -> Directio
 
 def _component(mean: Tensor, comp: Tensor, std: Tensor, *, path: Path, component: int | None) -> Direction:
     """Component number `component` of a GANSpace file: mean [1, D], comp [N, 1, D], std [N]."""
+    if not all(isinstance(tensor, Tensor) and tensor.numel() and tensor.ndim for tensor in (mean, comp, std)):
+        raise CheckpointError(f"{path}: mean, comp and std of GANSpace components must be arrays of numbers")
     vectors = comp.detach().float().reshape(len(comp), -1)
     if component is None or not 0 <= component < len(vectors):
         asked = "none was chosen" if component is None else f"{component} was asked for"
@@ -247,6 +281,8 @@ def _component(mean: Tensor, comp: Tensor, std: Tensor, *, path: Path, component
             f"{path}: holds {len(vectors)} GANSpace components (0 to {len(vectors) - 1}), and {asked}; write "
             f"{path}#N (--edit {path}#2=3), or name one in a manifest.yaml"
         )
+    if std.numel() < len(vectors):
+        raise CheckpointError(f"{path}: holds {len(vectors)} GANSpace components, but {std.numel()} deviations")
     return Direction(
         vectors[component],
         kind="set",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sdic.config import yaml_values
+from sdic.domains import directions_of
 from sdic.errors import CheckpointError, ConfigError, did_you_mean
 from sdic.types import Kind
+from sdic.utils.safe import one_line
 
 ENVIRONMENT = "SDIC_EDITINGS"
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -52,27 +56,26 @@ def search_folders() -> list[Path]:
 
 def read_manifest(path: Path) -> list[DirectionCard]:
     """The cards of one manifest file; ConfigError names an entry that is wrong."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    content = yaml_values(path)
     entries = content.get("directions") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise ConfigError(f"{path}: must hold a list named 'directions'")
     shared = content.get("sources", {})
+    if not isinstance(shared, dict) or not all(isinstance(source, dict) for source in shared.values()):
+        raise ConfigError(f"{path}: 'sources' must hold key: value lines for each name")
     return [_card(entry, shared, f"{path}, direction {number}") for number, entry in enumerate(entries, 1)]
 
 
 def known_directions(domain: str | None = None) -> dict[tuple[str, str], DirectionCard]:
-    """(domain, name) -> card, of one domain or all; the first folder that has a name wins."""
+    """(domain, name) -> card, of one domain or all; the first folder that has a name wins. A domain may use another's
+    directions (`sdic.domains`)."""
+    wanted = None if domain is None else directions_of(domain)
     cards: dict[tuple[str, str], DirectionCard] = {}
     for folder in search_folders():
         if (folder / MANIFEST).is_file():
             for card in read_manifest(folder / MANIFEST):
                 cards.setdefault((card.domain, card.name), card)
-    return {key: card for key, card in cards.items() if domain in (None, key[0])}
+    return {key: card for key, card in cards.items() if wanted in (None, key[0])}
 
 
 def find_file(card: DirectionCard) -> Path | None:
@@ -96,8 +99,11 @@ def need_file(card: DirectionCard) -> Path:
 def _card(entry: Any, shared: dict[str, Any], where: str) -> DirectionCard:
     if not isinstance(entry, dict):
         raise ConfigError(f"{where}: must be key: value lines")
-    where = f"{where} ({entry.get('name', 'unnamed')})"
-    entry = {**shared.get(entry["from"], {}), **entry} if entry.get("from") in shared else dict(entry)
+    where = f"{where} ({one_line(entry.get('name', 'unnamed'))})"
+    origin = entry.get("from")
+    if origin is not None and not (isinstance(origin, str) and origin in shared):
+        raise ConfigError(f"{where}: 'from' must be one of the names in 'sources', got {one_line(origin)}")
+    entry = {**({} if origin is None else shared[origin]), **entry}
     entry.pop("from", None)
     known = [field.name for field in fields(DirectionCard)]
     for key in entry:
@@ -110,9 +116,20 @@ def _card(entry: Any, shared: dict[str, Any], where: str) -> DirectionCard:
         raise ConfigError(f"{where}: a name must not contain / \\ = , or :")
     for key in ("rows", "limits"):
         pair = entry.get(key)
-        if pair is not None and (not isinstance(pair, list) or len(pair) != 2):
-            raise ConfigError(f"{where}: {key} must be a list of two numbers, got {pair!r}")
+        if pair is not None and not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))):
+            raise ConfigError(f"{where}: {key} must be a list of two numbers, got {one_line(pair)}")
         entry[key] = None if pair is None else tuple(pair)
     if entry.get("kind", "add") not in ("add", "set"):
-        raise ConfigError(f"{where}: kind must be add or set, got {entry['kind']!r}")
+        raise ConfigError(f"{where}: kind must be add or set, got {one_line(entry['kind'])}")
+    if entry.get("component") is not None and not (type(entry["component"]) is int and entry["component"] >= 0):
+        raise ConfigError(f"{where}: component must be a number from 0 on, got {one_line(entry['component'])}")
+    if not _is_number(entry.get("default", 1.0)):
+        raise ConfigError(f"{where}: default must be a number, got {one_line(entry['default'])}")
+    for key in ("unit", "about", "source", "licence"):
+        if not isinstance(entry.get(key, ""), str):
+            raise ConfigError(f"{where}: {key} must be a text, got {one_line(entry[key])}")
     return DirectionCard(**entry)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

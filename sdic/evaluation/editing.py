@@ -5,17 +5,18 @@ Shapes: M changes of one attribute, S strengths; pictures [., 3, H, W] in [-1, 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from sdic.evaluation.domains import label_of
-from sdic.evaluation.judges import Judges
-from sdic.evaluation.metrics import measure, seen
-from sdic.evaluation.subjects import Truth
+from sdic.domains import Attribute, Changes, Truth
+from sdic.errors import ConfigError, UnknownNameError
+from sdic.evaluation.metrics import at_input_size, measure
+from sdic.evaluation.networks import MetricNetworks
 from sdic.methods import Inverter
 from sdic.types import Direction, Inversion
 
@@ -23,8 +24,39 @@ SHARES = (0.5, 1.0, 1.5)
 """Strengths that are tried, as shares of what is asked; 0 is the inversion itself."""
 DETAIL = 0.1  # a pixel shows a detail where leaving it out changes a channel by more than this, of 2
 CHANGED = 0.1  # a pixel is moved by an edit where the truth differs from the photo by more than this
-MEASURES = ["l2", "lpips", "id"]
+EDIT_METRICS = ("l2", "lpips", "id")
 Numbers = dict[str, "float | None"]
+
+
+def parse_changes(words: Sequence[str], attributes: Mapping[str, Attribute]) -> Changes:
+    """Words such as "yaw=5,10,20" -> changes; without words those that the attributes come with.
+
+    UnknownNameError for an attribute that is not there, ConfigError for what is no positive number, or more than an
+    attribute can be moved by.
+    """
+    if not words:
+        return {name: attribute.changes for name, attribute in attributes.items()}
+    changes: Changes = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name not in attributes:
+            raise UnknownNameError("attribute of the domain", name, attributes)
+        if not equals or name in changes:
+            raise ConfigError(f"--change {word!r}: write each attribute once, as {name}=5,10,20")
+        try:
+            amounts = sorted({float(part) for part in text.split(",")})
+        except ValueError as error:
+            raise ConfigError(f"--change {word!r}: {text!r} is no list of numbers, such as 5,10,20") from error
+        most = attributes[name].most
+        if not all(math.isfinite(amount) and 0 < amount <= most for amount in amounts):
+            raise ConfigError(f"--change {word!r}: changes must be positive and at most {most:g}, half of the range")
+        changes[name] = tuple(amounts)
+    return changes
+
+
+def label_of(change: float) -> str:
+    """How a change is called in reports: "20", "0.5"."""
+    return f"{change:g}"
 
 
 @dataclass(frozen=True)
@@ -43,30 +75,32 @@ def edit_and_measure(
     attribute: str,
     photo: Tensor,
     truth: Truth,
-    judges: Judges,
+    networks: MetricNetworks,
 ) -> Edited:
     """One inverted photo [1, 3, H, W], edited by every change of a truth, each with the strength that it takes.
 
-    The attribute counts as moved by what the attribute network sees, from this method's own inversion: neither the
+    The attribute counts as moved by what the attribute network measures, from this method's own inversion: neither the
     direction's scale nor an inversion that looks older than its photo is held against an edit.
     """
 
     def edits(strengths: Sequence[float]) -> Tensor:
-        return seen(inverter.edit(inversion, direction, [truth.sign * value for value in strengths]), inverter.geometry)
+        return at_input_size(
+            inverter.edit(inversion, direction, [truth.sign * value for value in strengths]), inverter.geometry
+        )
 
     tried = sorted({change * share for change in truth.changes for share in SHARES})
-    pictures = torch.cat([seen(inversion.image.to(photo), inverter.geometry), edits(tried)])
-    values = judges.attribute(attribute, pictures)
+    pictures = torch.cat([at_input_size(inversion.image.to(photo), inverter.geometry), edits(tried)])
+    values = networks.attribute(attribute, pictures)
     moved = dict(zip([0.0, *tried], (truth.sign * (values - values[0])).tolist(), strict=True))
     strengths, missed = [], []
     for change in truth.changes:
         knots = [0.0, *(change * share for share in SHARES)]
-        strength, out_of_reach = calibrate(change, knots, [moved[knot] for knot in knots])
+        strength, out_of_reach = strength_for(change, knots, [moved[knot] for knot in knots])
         strengths.append(strength)
         missed.append(out_of_reach)
     final = edits(strengths)
-    found = measure(MEASURES, truth.pictures, final, judges.networks)
-    found["attribute_error"] = (judges.attribute(attribute, final).cpu() - truth.values.cpu()).abs().tolist()
+    found = measure(networks.able(EDIT_METRICS), truth.pictures, final, networks)
+    found["attribute_error"] = (networks.attribute(attribute, final).cpu() - truth.values.cpu()).abs().tolist()
     found["moved"] = [moved[change] for change in truth.changes]
     rows: dict[str, Numbers] = {label_of(change): {} for change in truth.changes}
     kept, region = details_kept(final, truth.pictures, truth.bare), region_error(final, truth.pictures, photo)
@@ -77,7 +111,7 @@ def edit_and_measure(
     return Edited(final, rows)
 
 
-def calibrate(asked: float, strengths: Sequence[float], moved: Sequence[float]) -> tuple[float, bool]:
+def strength_for(asked: float, strengths: Sequence[float], moved: Sequence[float]) -> tuple[float, bool]:
     """(strength at which the attribute moves by `asked`, whether that is out of reach).
 
     strengths ascend from 0; moved [same] is what they were measured to do, 0 at strength 0. Between them the response
@@ -95,9 +129,9 @@ def details_kept(edits: Tensor, truths: Tensor, bare: Tensor) -> list[float | No
 
     All [M, 3, H, W]; `bare` is the truth without details. 1 is perfect, 0 is what leaving all details out scores.
     """
-    shown = (truths - bare).abs().amax(1, keepdim=True) > DETAIL
-    error = ((edits - truths).square() * shown).flatten(1).sum(1).tolist()
-    worst = ((bare - truths).square() * shown).flatten(1).sum(1).tolist()
+    detailed = (truths - bare).abs().amax(1, keepdim=True) > DETAIL
+    error = ((edits - truths).square() * detailed).flatten(1).sum(1).tolist()
+    worst = ((bare - truths).square() * detailed).flatten(1).sum(1).tolist()
     return [max(-1.0, 1 - e / w) if w > 0 else None for e, w in zip(error, worst, strict=True)]
 
 

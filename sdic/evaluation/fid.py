@@ -1,6 +1,6 @@
 """Fréchet distance between sets of pictures (Heusel et al. 2017) on any network's features. N pictures, F features.
 
-On the domain's own perceptual network it is no "FID" that compares with anybody's: its scale is told by the distance
+On the domain's own perceptual network it is no "FID" that compares with anybody's: its scale is the distance
 between two sets of real pictures of the same size, which is what a perfect generator would get.
 """
 

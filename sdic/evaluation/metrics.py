@@ -21,7 +21,8 @@ PEAK = 2.0
 
 @dataclass(frozen=True)
 class Networks:
-    """lpips: called with (photo, output) gives [B]. embedder: `embed` gives unit vectors. None where there is none."""
+    """What metrics look through; None where there is none. lpips: a perceptual distance, called with (photo, output)
+    gives [B]; its `name` is what its numbers are called. embedder: identity, `embed` gives unit vectors [B, E]."""
 
     lpips: Any = None
     embedder: Any = None
@@ -56,7 +57,7 @@ def ssim(photo: Tensor, output: Tensor, networks: Networks) -> Tensor:
 
 
 def lpips(photo: Tensor, output: Tensor, networks: Networks) -> Tensor:
-    """LPIPS distance."""
+    """Perceptual distance: LPIPS, or another one under its own label."""
     return networks.lpips(photo, output)
 
 
@@ -65,8 +66,8 @@ def identity(photo: Tensor, output: Tensor, networks: Networks) -> Tensor:
     return (networks.embedder.embed(photo) * networks.embedder.embed(output)).sum(1)
 
 
-def seen(image: Tensor, geometry: Geometry) -> Tensor:
-    """An output [B, 3, R, R] as metrics look at it: clamped, at the input size [B, 3, H, W]."""
+def at_input_size(image: Tensor, geometry: Geometry) -> Tensor:
+    """An output [B, 3, R, R] as metrics look at it: clamped to [-1, 1], at the input size [B, 3, H, W]."""
     return geometry.at_input_size(image.clamp(-1, 1))
 
 
@@ -91,7 +92,7 @@ def metric(name: str, networks: Networks | None = None) -> Metric:
 
 
 def label(name: str, networks: Networks) -> str:
-    """How a metric's numbers are called: its name, or lpips_random where LPIPS has no trained backbone."""
+    """How a metric's numbers are called: its name, or that of another perceptual distance than LPIPS."""
     return str(getattr(networks.lpips, "name", name)) if name == "lpips" else name
 
 

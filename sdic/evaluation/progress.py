@@ -8,12 +8,12 @@ import time
 EVERY = 30.0  # seconds between lines, when there is no terminal
 
 
-class Progress:
+class ProgressBar:
     """`step(what)` says that one more is begun, and what it is."""
 
     def __init__(self, total: int, unit: str):
         self._total, self._unit, self._count = total, unit, 0
-        self._spoken = time.monotonic()
+        self._printed = time.monotonic()
         self._bar = None
         if total and sys.stderr.isatty():
             from tqdm import tqdm
@@ -26,9 +26,9 @@ class Progress:
         if self._bar is not None:
             self._bar.set_description(what, refresh=False)
             self._bar.update()
-        elif time.monotonic() - self._spoken > EVERY:
+        elif time.monotonic() - self._printed > EVERY:
             print(f"{what}: {self._count} of {self._total} {self._unit}s", file=sys.stderr, flush=True)
-            self._spoken = time.monotonic()
+            self._printed = time.monotonic()
 
     def close(self) -> None:
         """The end, good or not."""

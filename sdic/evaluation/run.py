@@ -13,35 +13,36 @@ from typing import Any
 
 import torch
 
+from sdic.domains import DOMAINS, Attribute, Changes, Domain, Pictures, TruthSource, domain
 from sdic.editing.directions import locate
 from sdic.errors import ConfigError
 from sdic.evaluation import summary, tables
-from sdic.evaluation.contenders import Contender, load_contenders, resolve
-from sdic.evaluation.domains import Changes, Domain, domain, label_of, parse_changes
-from sdic.evaluation.journal import Journal
-from sdic.evaluation.judges import Judges, load_judges
-from sdic.evaluation.progress import Progress
+from sdic.evaluation.editing import label_of, parse_changes
+from sdic.evaluation.methods import MethodEntry, domain_of_all, load_methods, name_methods, resolve, usual_methods
+from sdic.evaluation.networks import ROLES, MetricNetworks, check_attributes, load_networks
+from sdic.evaluation.pictures import Photos
+from sdic.evaluation.progress import ProgressBar
 from sdic.evaluation.quality import BATCH, generator_quality
-from sdic.evaluation.subjects import Photos, Portraits
-from sdic.evaluation.work import Bench, Journals, truths_folder
+from sdic.evaluation.results import ResultsFile
+from sdic.evaluation.work import Evaluation, ResultsFiles, truths_folder
 from sdic.types import Direction
 from sdic.utils.files import write_atomic
 from sdic.utils.tensors import resolve_device
 
-PAYS_BY = ("l2", "perceptual", "region_l2")
-BASELINE = "e4e"  # the method that compensating is held against
+BETTER = "better_up_to"  # beside the attributes in the edits of a method
 
 
 @dataclass
 class Settings:
-    """domain: in `domains.DOMAINS`. methods: see `contenders.resolve`. photos: a folder or zip; "" is the domain's own
-    portraits. limit, edit_limit: how many pictures are inverted, and how many of them edited. generator: how many
-    pictures its quality is measured on, 0 for none. changes: such as "yaw=5,10"; none is the domain's. attributes,
-    identity: networks that measure, by name or file; "" is the domain's. sheet: portraits on the sheet. seed: of the
-    generator's samples."""
+    """domain: in `domains.DOMAINS`; "" is the first that draws its own pictures, but for photos that of the models and
+    files in `methods`. methods: see `methods.resolve`; none are those of the domain. photos: a folder or zip; "" is the
+    domain's own pictures. limit, edit_limit: how many pictures are inverted, and how many of them edited. generator:
+    how many pictures its quality is measured on, 0 for none. changes: such as "yaw=5,10"; none is the domain's.
+    perceptual, identity, attributes: networks that measure, by name or file; "" is the domain's. sheet: pictures on the
+    sheet. seed: of the generator's samples."""
 
-    domain: str
-    methods: list[str] = field(default_factory=lambda: ["e4e", "sdic"])
+    domain: str = ""
+    methods: list[str] = field(default_factory=list)
     photos: str = ""
     limit: int = 1000
     edit_limit: int = 200
@@ -49,8 +50,9 @@ class Settings:
     changes: list[str] = field(default_factory=list)
     out: str = ""
     device: str = "auto"
-    attributes: str = ""
+    perceptual: str = ""
     identity: str = ""
+    attributes: str = ""
     sheet: int = 4
     seed: int = 0
 
@@ -62,7 +64,9 @@ class Settings:
             raise ConfigError("generator must be 0 (not measured) or at least 2; some thousand are usual")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError("device cuda: torch finds no CUDA device here; use --device cpu, or auto")
-        self.out = self.out or f"runs/evaluate/{self.domain}"
+        if not self.domain and (not self.photos or not self.methods or name_methods(self.methods)):
+            self.domain = next(name for name, entry in DOMAINS.items() if entry.truth)
+        self.out = self.out or f"runs/evaluate/{self.domain or 'photos'}"
 
 
 @dataclass(frozen=True)
@@ -80,32 +84,41 @@ class Result:
 def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> Result:
     """Measure what is not measured yet, and write report.json and tables.md into `settings.out`."""
     began, started = time.monotonic(), time.strftime("%FT%T%z")
-    known = domain(settings.domain)
-    changes: Changes = {} if settings.photos or not settings.edit_limit else parse_changes(settings.changes, known)
+    known = domain(settings.domain) if settings.domain else None
+    source = known.truth_source() if known is not None else None
+    changes = _changes(settings, source)
     device, out = resolve_device(settings.device), Path(settings.out)
-    contenders = load_contenders(resolve(settings.methods, known), str(device))
-    judges = load_judges(known, device, settings.attributes, settings.identity)
-    geometry = contenders[0].inverter.geometry
-    subjects: Photos | Portraits
-    if settings.photos:
-        subjects = Photos(settings.photos, settings.limit, geometry, device)
+    words = settings.methods or (usual_methods(known) if known is not None else [])
+    methods = load_methods(resolve(words, known), str(device))
+    known = known or domain_of_all(methods)
+    networks = load_networks(known, device, {role: getattr(settings, role) for role in ROLES})
+    check_attributes(networks, changes)
+    edits_need = networks.lacking.get("attributes", "") if changes else ""
+    changes = {} if edits_need else changes
+    geometry = methods[0].inverter.geometry
+    pictures: Pictures
+    on_sheet: Sequence[str] = ()
+    if settings.photos or source is None:
+        pictures = Photos(settings.photos, settings.limit, geometry, device)
     else:
-        subjects = Portraits(known.split, settings.limit, geometry.input_size[0], changes, device)
-    directions, identities = _directions(known, changes, contenders)
-    shared = {"pictures": subjects.identity, "judges": judges.weights, "device": device.type}
-    bench = Bench(contenders, judges, _journals(contenders, shared, changes, identities, out), directions, out)
-    if isinstance(subjects, Portraits) and changes:
-        bench.edited = set(subjects.keys[: settings.edit_limit])
-        bench.shown = subjects.showcase(settings.edit_limit, settings.sheet)
-        bench.shown_changes = {name: amounts[len(amounts) // 2] for name, amounts in changes.items()}
-    bench.run(subjects, bench.missing(subjects.keys) or len(subjects) * len(contenders))
-    quality = _quality(settings, known, contenders[0], judges, out) if settings.generator else None
+        pictures = drawn = source(settings.limit, geometry, changes, device)
+        on_sheet = drawn.showcase(settings.edit_limit, settings.sheet) if changes else ()
+    edited = set(pictures.keys[: settings.edit_limit]) if changes else set()
+    sheet_changes = {name: amounts[len(amounts) // 2] for name, amounts in changes.items()}
+    directions, identities = _directions(known, changes, methods)
+    shared = {"pictures": pictures.identity, "networks": networks.identity(), "device": device.type}
+    files = _results_files(methods, shared, changes, identities, out)
+    evaluation = Evaluation(methods, networks, files, directions, out, edited, on_sheet, sheet_changes)
+    evaluation.run(pictures, evaluation.missing(pictures.keys) or len(pictures) * len(methods))
+    quality = None
+    if settings.generator and source is not None:
+        quality = _quality(settings, source, methods[0], networks, out)
 
-    results, edits = _summarise(bench, subjects.keys, known)
+    results, edits = _summarise(evaluation, pictures.keys, edits_need)
     labels = list(results)
     gains = {label: summary.gain(results[labels[0]], results[label]) for label in labels[1:]}
-    text = _text(results, gains, edits, quality, known)
-    sheet_labels, rows = _sheet(bench, subjects, geometry.input_size[0])
+    text = _text(results, gains, edits, quality, networks, {} if source is None else source.attributes, edits_need)
+    sheet_labels, rows = _sheet(evaluation, geometry.input_size[1])
     report = {
         "command": "evaluate",
         "settings": asdict(settings),
@@ -113,10 +126,11 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
         "seconds": round(time.monotonic() - began, 3),
         "machine": machine(device),
         "versions": dict(versions or {}),
-        "methods": {c.label: {"model": c.model, **c.identity()} for c in contenders},
-        "judges": judges.weights,
+        "domain": known.name,
+        "methods": {entry.label: {"model": entry.model, **entry.identity()} for entry in methods},
+        "metric_networks": networks.weights,
         "directions": identities,
-        "pictures": {**subjects.identity, "count": len(subjects.keys), "problems": subjects.problems},
+        "pictures": {**pictures.identity, "count": len(pictures.keys), "problems": pictures.problems},
         "results": results,
         "gain": {"over": labels[0], **gains},
         "generator": quality,
@@ -124,7 +138,7 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     }
     write_atomic(out / "report.json", json.dumps(report, indent=1) + "\n")
     write_atomic(out / "tables.md", text + "\n")
-    return Result(results, text, sheet_labels, rows, subjects.problems)
+    return Result(results, text, sheet_labels, rows, pictures.problems)
 
 
 def machine(device: torch.device) -> str:
@@ -139,112 +153,143 @@ def machine(device: torch.device) -> str:
     return f"{text}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else text
 
 
+def _changes(settings: Settings, source: type[TruthSource] | None) -> Changes:
+    """What edits are asked for; ConfigError where something is asked for that only a domain's own pictures have."""
+    whose = f"domain {settings.domain!r}" if settings.domain else "the domain of these methods"
+    if source is None and not settings.photos:
+        raise ConfigError(
+            f"{whose} draws no pictures of its own; measure yours: sdic evaluate PHOTOS --domain {settings.domain}"
+        )
+    if source is None and settings.attributes:
+        raise ConfigError(f"--attributes: {whose} has no edits to measure by them; leave it out")
+    if source is None and settings.generator:
+        raise ConfigError(f"--generator: {whose} draws no pictures of its own to compare with; leave it out")
+    if source is None or settings.photos or not settings.edit_limit:
+        return {}
+    return parse_changes(settings.changes, source.attributes)
+
+
 def _directions(
-    known: Domain, changes: Changes, contenders: Sequence[Contender]
+    known: Domain, changes: Changes, methods: Sequence[MethodEntry]
 ) -> tuple[dict[str, Direction], dict[str, str]]:
     """By attribute, and what tells them apart; ConfigError where one does not fit a generator."""
     directions, identities = {}, {}
     for name in changes:
         located = locate(name, known.name)
-        directions[name], identities[name] = located.load(contenders[0].inverter.generator), located.identity()
+        directions[name], identities[name] = located.load(methods[0].inverter.generator), located.identity()
         if directions[name].kind != "add":
             raise ConfigError(f"direction {name!r} is of kind {directions[name].kind!r}: its strength 0 is not no edit")
-        for contender in contenders:
-            generator = contender.inverter.generator
+        for entry in methods:
+            generator = entry.inverter.generator
             directions[name].shift(generator.latent_avg.expand(1, generator.config.latent_rows, -1), 1.0)
     return directions, identities
 
 
-def _journals(
-    contenders: Sequence[Contender], shared: dict[str, Any], changes: Changes, identities: dict[str, str], out: Path
-) -> Journals:
-    folder = out / "journal"
+def _results_files(
+    methods: Sequence[MethodEntry], shared: dict[str, Any], changes: Changes, identities: dict[str, str], out: Path
+) -> ResultsFiles:
+    folder = out / "results"
     inversions, edits = {}, {}
-    for contender in contenders:
-        label, settings = contender.label, {**shared, **contender.identity()}
-        inversions[label] = Journal(folder, f"{label}-inversion", {"part": "inversion", **settings})
-        for way in ("", *contender.variants()) if changes else ():
+    for entry in methods:
+        label, settings = entry.label, {**shared, **entry.identity()}
+        inversions[label] = ResultsFile(folder, f"{label}-inversion", {"part": "inversion", **settings})
+        for way in ("", *entry.variants()) if changes else ():
             asked = {"changes": {name: list(amounts) for name, amounts in changes.items()}, "directions": identities}
             name = f"{label}-{way or 'edit'}"
-            edits[label, way] = Journal(folder, name, {"part": "edit", "way": way, **asked, **settings})
-    return Journals(inversions, edits)
+            edits[label, way] = ResultsFile(folder, name, {"part": "edit", "way": way, **asked, **settings})
+    return ResultsFiles(inversions, edits)
 
 
 def _quality(
-    settings: Settings, known: Domain, contender: Contender, judges: Judges, out: Path
-) -> dict[str, float | int]:
-    """The generator's quality, from the journal if it was measured before."""
-    inverter, count = contender.inverter, settings.generator
-    identity = {"generator": inverter.fingerprint, "attributes": judges.weights["attributes"], "seed": settings.seed}
-    where = {"split": known.split, "size": inverter.geometry.input_size[0], "device": inverter.device.type}
+    settings: Settings, source: type[TruthSource], entry: MethodEntry, networks: MetricNetworks, out: Path
+) -> dict[str, float | int] | str:
+    """The generator's quality, from its results file if it was measured before; or what it needs."""
+    if networks.attributes is None:
+        return networks.lacking["attributes"]
+    inverter, count = entry.inverter, settings.generator
+    identity = {
+        "generator": inverter.fingerprint,
+        "attributes": networks.identity()["attributes"],
+        "seed": settings.seed,
+    }
+    where = {"pictures": settings.domain, "size": inverter.geometry.input_size, "device": inverter.device.type}
     where |= {"noise": "random"}  # in the first version it was the same for all samples
-    journal = Journal(out / "journal", "generator", {"part": "generator", **identity, **where})
-    if str(count) not in journal:
-        progress = Progress(3 * -(-count // BATCH), "batch")
+    results = ResultsFile(out / "results", "generator", {"part": "generator", **identity, **where})
+    if str(count) not in results:
+        progress = ProgressBar(3 * -(-count // BATCH), "batch")
         try:
-            features, step = judges.attributes.pooled, progress.step
+            features, step = networks.attributes.pooled, progress.step
             found = generator_quality(
-                inverter.generator, inverter.geometry, features, known.split, count, settings.seed, step
+                inverter.generator, inverter.geometry, features, source, count, settings.seed, step
             )
         finally:
             progress.close()
-        journal.add(str(count), found)
-    return {**journal[str(count)], "pictures": count}
+        results.add(str(count), found)
+    return {**results[str(count)], "pictures": count}
 
 
-def _summarise(bench: Bench, keys: Sequence[str], known: Domain) -> tuple[dict[str, Any], dict[str, Any]]:
+def _summarise(evaluation: Evaluation, keys: Sequence[str], edits_need: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what `--json` writes, edits by the name of their rows in tables)."""
     results: dict[str, dict[str, Any]] = {}
     rows: dict[str, Any] = {}
-    edited = [key for key in keys if key in bench.edited]
-    for contender in bench.contenders:
-        label = contender.label
+    lacking = {name: cell for name, cell in evaluation.networks.lacking.items() if name != "attributes"}
+    edited = [key for key in keys if key in evaluation.edited]
+    for entry in evaluation.methods:
+        label = entry.label
         edits: dict[str, Any] = {}
-        for (owner, way), journal in bench.journals.edits.items():
+        for (owner, way), file in evaluation.files.edits.items():
             if owner == label:
-                found = summary.of_edits(journal.select(edited))
+                found = summary.of_edits(file.select(edited), lacking)
                 rows[f"{label} ({way.replace('_', '-')})" if way else label] = found
                 edits |= {way: found} if way else found
-        results[label] = {**summary.of_inversions(bench.journals.inversions[label].select(keys)), "edits": edits}
-    baseline = next((c.label for c in bench.contenders if c.inverter.method == BASELINE), None)
-    for contender in bench.contenders:
-        edits = results[contender.label]["edits"]
-        if baseline is not None and contender.inverter.method != BASELINE and known.pays in edits:
-            against = results[baseline]["edits"][known.pays]
-            edits[_pays(known)] = summary.stops_paying(against, edits[known.pays], PAYS_BY)
+        inversions = summary.of_inversions(evaluation.files.inversions[label].select(keys), lacking)
+        results[label] = {**inversions, "edits": edits_need or edits}
+    first = next(iter(results))
+    several = [name for name in evaluation.sheet_changes if len(rows[first].get(name, ())) > 1]
+    for label in list(results)[1:] if several else ():
+        compared = {name: summary.better_up_to(rows[first][name], rows[label][name]) for name in several}
+        results[label]["edits"][BETTER] = compared
     return results, rows
 
 
-def _pays(known: Domain) -> str:
-    return f"{known.pays}_stops_paying"
-
-
 def _text(
-    results: dict[str, Any], gains: dict[str, Any], edits: dict[str, Any], quality: dict[str, Any] | None, known: Domain
+    results: dict[str, Any],
+    gains: dict[str, Any],
+    edits: dict[str, Any],
+    quality: dict[str, Any] | str | None,
+    networks: MetricNetworks,
+    attributes: Mapping[str, Attribute],
+    edits_need: str,
 ) -> str:
-    parts = [tables.inversion_table(results, gains)]
+    by = [f"{role} {entry['network']}" for role, entry in networks.weights.items() if "sha256" in entry]
+    parts = [tables.inversion_table(results, gains), f"Metric networks: {', '.join(by) or 'none'}."]
+    if edits_need:
+        parts.append(f"Edits: {edits_need}.")
     if edits:
         parts.append(tables.editing_table(edits))
         parts.append(tables.changes_table(edits))
-        for label, numbers in results.items():
-            if _pays(known) in numbers["edits"]:
-                found = numbers["edits"][_pays(known)]
-                parts.append(tables.paying(known.pays, known.units[known.pays], label, BASELINE, found))
-    if quality is not None:
+    first = next(iter(results))
+    for label, numbers in results.items():
+        for name, found in numbers["edits"].get(BETTER, {}).items() if edits else ():
+            parts.append(tables.better_sentence(name, attributes[name].unit, label, first, found))
+    if isinstance(quality, str):
+        parts.append(f"Generator: {quality}.")
+    elif quality is not None:
         parts.append(
-            f"Generator: Fréchet distance {quality['frechet']:.3f} of {quality['pictures']} samples to as many unseen "
-            f"portraits; other portraits have {quality['frechet_of_real']:.3f}."
+            f"Generator: Fréchet distance {quality['frechet']:.3f} of {quality['pictures']} samples to as many "
+            f"pictures that nothing was trained on; other such pictures have {quality['frechet_of_real']:.3f}."
         )
     return "\n\n".join(parts)
 
 
-def _sheet(bench: Bench, subjects: Photos | Portraits, size: int) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Photo, truth and every method's edit: a row for each portrait shown and each attribute."""
-    labels = ["photo", "truth", *(f"{label}, {way}" if way else label for label, way in bench.journals.edits)]
+def _sheet(evaluation: Evaluation, size: int) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Photo, truth and every method's edit: a row for each picture on the sheet and each attribute."""
+    ways = evaluation.files.edits
+    labels = ["photo", "truth", *(f"{label}, {way}" if way else label for label, way in ways)]
     folder, rows = truths_folder(size), []
-    for key in bench.shown:
-        for name, change in bench.shown_changes.items():
-            files = [bench.picture(folder, key), bench.picture(folder, key, name)]
-            files += [bench.picture(journal.name, key, name) for journal in bench.journals.edits.values()]
-            rows.append((f"portrait {key}, {name} moved by {label_of(change)}", files))
+    for key in evaluation.on_sheet:
+        for name, change in evaluation.sheet_changes.items():
+            files = [evaluation.sheet_file(folder, key), evaluation.sheet_file(folder, key, name)]
+            files += [evaluation.sheet_file(file.name, key, name) for file in ways.values()]
+            rows.append((f"{key}, {name} moved by {label_of(change)}", files))
     return labels, rows

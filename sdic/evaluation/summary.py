@@ -1,13 +1,14 @@
-"""From a line a picture to the numbers of a table: means, gains, and how far compensating pays."""
+"""From a line a picture to the numbers of a table: means, gains, and up to which change a method is better."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Value = float | None
+Value = float | str | None
+"""A number; None where it does not exist; "needs FILE" where the network that measures it is not here."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,18 @@ INVERSION: dict[str, Column] = {
     "psnr": Column("PSNR", 2, "higher", "difference"),
     "ssim": Column("SSIM", 3, "higher", "difference"),
     "l2": Column("L2", 4, "lower", "ratio"),
+    "lpips": Column("LPIPS", 4, "lower", "ratio"),
+    "lpips_random": Column("LPIPS, random", 4, "lower", "ratio"),
     "perceptual": Column("perceptual", 4, "lower", "ratio"),
     "id": Column("ID", 3, "higher", "share"),
     "seconds": Column("seconds", 3, "lower", "ratio"),
 }
-"""What is told of an inversion; a new measure is a line here."""
+"""What is said of an inversion, where it was measured; a new metric is a line here."""
 
 EDITING: dict[str, Column] = {
     "l2": Column("L2", 4, "lower"),
+    "lpips": Column("LPIPS", 4, "lower"),
+    "lpips_random": Column("LPIPS, random", 4, "lower"),
     "perceptual": Column("perceptual", 4, "lower"),
     "id": Column("ID", 3, "higher"),
     "attribute_error": Column("attribute error", 2, "lower"),
@@ -42,7 +47,10 @@ EDITING: dict[str, Column] = {
     "strength": Column("strength", 2, ""),
     "out_of_reach": Column("out of reach", 3, "lower"),
 }
-"""What is told of an edit against its truth."""
+"""What is said of an edit against its truth, where it was measured."""
+
+DISTANCES = ("l2", "lpips", "lpips_random", "perceptual", "region_l2")
+"""Measures by which an edit is closer to the truth than another."""
 
 GAINS = {
     "difference": lambda first, other: other - first,
@@ -54,25 +62,31 @@ GAINS = {
 
 def mean(values: Sequence[Value]) -> Value:
     """The mean of those that are known; None where none is, or where it is not finite (the PSNR of equal pictures)."""
-    known = [value for value in values if value is not None]
+    known = [value for value in values if isinstance(value, float | int)]
     found = sum(known) / len(known) if known else math.nan
     return found if math.isfinite(found) else None
 
 
-def of_inversions(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Journal lines -> the mean of every measure, and how many images."""
-    return {**{name: mean([row[name] for row in rows]) for name in INVERSION}, "images": len(rows)}
+def _means(columns: Mapping[str, Column], rows: Sequence[dict[str, Any]], lacking: Mapping[str, str]) -> dict[str, Any]:
+    """The mean of every column that the rows have, and the cell that stands for one that lacks its network."""
+    present = {name for row in rows for name in row} | set(lacking)
+    return {name: lacking.get(name, mean([row.get(name) for row in rows])) for name in columns if name in present}
 
 
-def of_edits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Journal lines -> attribute -> change -> the mean of every measure, and how many images (and those that have
-    details, which `details_kept` is the mean over)."""
+def of_inversions(rows: Sequence[dict[str, Any]], lacking: Mapping[str, str]) -> dict[str, Any]:
+    """Lines of a results file -> the mean of every measure, and how many images. lacking: of `MetricNetworks`."""
+    return {**_means(INVERSION, rows, lacking), "images": len(rows)}
+
+
+def of_edits(rows: Sequence[dict[str, Any]], lacking: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Lines of a results file -> attribute -> change -> the mean of every measure, and how many images (and those that
+    have details, which `details_kept` is the mean over). lacking: of `MetricNetworks`."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for attribute in rows[0] if rows else ():
         found[attribute] = {}
         for change in rows[0][attribute]:
             part = [row[attribute][change] for row in rows]
-            numbers: dict[str, Any] = {name: mean([row[name] for row in part]) for name in EDITING}
+            numbers = _means(EDITING, part, lacking)
             numbers["details_images"] = sum(row["details_kept"] is not None for row in part)
             found[attribute][change] = {**numbers, "images": len(part)}
     return found
@@ -81,41 +95,44 @@ def of_edits(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, An
 def over_changes(changes: dict[str, dict[str, Any]]) -> dict[str, Value]:
     """One attribute's edits -> the mean over its changes; `moved` and `strength` as shares of what was asked."""
     found: dict[str, Value] = {}
-    for name in EDITING:
+    first = next(iter(changes.values()))
+    for name in (name for name in EDITING if name in first):
         values = [numbers[name] for numbers in changes.values()]
         if name in ("moved", "strength"):
             asked = [float(change) for change in changes]
             values = [None if v is None else v / a for v, a in zip(values, asked, strict=True)]
-        found[name] = mean(values)
+        found[name] = first[name] if isinstance(first[name], str) else mean(values)
     return found
 
 
 def gain(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Value]:
     """How `other` compares with `first`, each measure in its own way."""
     return {
-        name: None if first[name] is None or other[name] is None else GAINS[column.gain](first[name], other[name])
+        name: GAINS[column.gain](first[name], other[name])
+        if isinstance(first[name], float | int) and isinstance(other[name], float | int)
+        else None
         for name, column in INVERSION.items()
-        if column.gain
+        if column.gain and name in first
     }
 
 
-def stops_paying(
-    baseline: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]], measures: Sequence[str]
-) -> dict[str, Value]:
-    """Up to which change of one attribute `other` has less error than `baseline`, by each measure.
+def better_up_to(first: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> dict[str, Value]:
+    """Up to which change of one attribute `other` is closer to the truth than `first`, by each of DISTANCES.
 
-    0 where not even the smallest change pays; None where the largest one, told under "largest", still does.
+    0 where it is not even at the smallest change; None where it still is at the largest one, which is under "largest".
     """
     found: dict[str, Value] = {}
-    asked = sorted(baseline, key=float)
-    for name in measures:
-        last = 0.0
+    asked = sorted(first, key=float)
+    for name in DISTANCES:
+        if isinstance(first[asked[0]].get(name, ""), str):
+            continue
+        reached: Value = 0.0
         for change in asked:
-            ours, theirs = other[change][name], baseline[change][name]
+            ours, theirs = other[change][name], first[change][name]
             if ours is None or theirs is None or not ours < theirs:
-                found[name] = last
                 break
-            last = float(change)
+            reached = float(change)
         else:
-            found[name] = None
+            reached = None
+        found[name] = reached
     return {**found, "largest": float(asked[-1])}

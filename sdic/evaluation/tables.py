@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sdic.evaluation.summary import EDITING, GAINS, INVERSION, Column, Value, over_changes
 
+Edits = dict[str, dict[str, dict[str, dict[str, Any]]]]
+"""Row's name -> attribute -> change -> numbers."""
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
 def inversion_table(results: dict[str, dict[str, Any]], gains: dict[str, dict[str, Value]]) -> str:
     """A row a method, and below them what each later one gains over the first."""
-    header = ["method", *(column.title + ARROWS[column.better] for column in INVERSION.values()), "images"]
+    first = next(iter(results), "")
+    columns = _present(INVERSION, results[first])
+    header = ["method", *_titles(columns), "images"]
     rows = [
-        [label, *(_number(numbers[name], column) for name, column in INVERSION.items()), str(numbers["images"])]
+        [label, *(_number(numbers[name], column) for name, column in columns.items()), str(numbers["images"])]
         for label, numbers in results.items()
     ]
-    first = next(iter(results), "")
     for label, numbers in gains.items():
-        cells = [_gain(numbers[name], column) for name, column in INVERSION.items()]
-        rows.append([f"{label} against {first}", *cells, ""])
+        rows.append([f"{label} against {first}", *(_gain(numbers[name], columns[name]) for name in columns), ""])
     return table(header, rows)
 
 
-def editing_table(edits: dict[str, dict[str, dict[str, Any]]]) -> str:
+def editing_table(edits: Edits) -> str:
     """A row for each method and attribute: means over the changes asked for."""
     titles = {"moved": "moved / asked", "strength": "strength / asked"}
-    names = [titles.get(name, column.title) + ARROWS[column.better] for name, column in EDITING.items()]
-    rows = []
+    rows, columns = [], _columns(edits)
     for attribute in _attributes(edits):
         for label, found in edits.items():
-            changes = found[attribute]
-            means = over_changes(changes)
-            cells = [_number(means[name], column) for name, column in EDITING.items()]
-            rows.append([label, f"{attribute} ±{', '.join(changes)}", *cells])
-    return table(["method", "edit", *names], rows)
+            means = over_changes(found[attribute])
+            cells = [_number(means[name], column) for name, column in columns.items()]
+            rows.append([label, f"{attribute} ±{', '.join(found[attribute])}", *cells])
+    return table(["method", "edit", *_titles(columns, titles)], rows)
 
 
-def changes_table(edits: dict[str, dict[str, dict[str, Any]]]) -> str:
+def changes_table(edits: Edits) -> str:
     """A row for each method, attribute and change."""
-    rows = []
+    rows, columns = [], _columns(edits)
     for attribute in _attributes(edits):
         for change in next(iter(edits.values()))[attribute]:
             for label, found in edits.items():
                 numbers = found[attribute][change]
-                cells = [_number(numbers[name], column) for name, column in EDITING.items()]
+                cells = [_number(numbers[name], column) for name, column in columns.items()]
                 rows.append([label, f"{attribute} ±{change}", *cells, str(numbers["images"])])
-    titles = [column.title + ARROWS[column.better] for column in EDITING.values()]
-    return table(["method", "edit", *titles, "images"], rows)
+    return table(["method", "edit", *_titles(columns), "images"], rows)
 
 
-def paying(attribute: str, unit: str, label: str, baseline: str, found: dict[str, Value]) -> str:
-    """A sentence about `summary.stops_paying`."""
+def better_sentence(attribute: str, unit: str, label: str, first: str, found: dict[str, Value]) -> str:
+    """A sentence about `summary.better_up_to`."""
     words = []
     for name, value in found.items():
         if name == "largest":
@@ -63,7 +63,7 @@ def paying(attribute: str, unit: str, label: str, baseline: str, found: dict[str
             words.append(f"{name} up to {value:g} {unit}")
         else:
             words.append(f"{name} at no change that was asked for")
-    return f"Changes of {attribute} at which {label} is closer to the truth than {baseline}: {'; '.join(words)}."
+    return f"Changes of {attribute} at which {label} is closer to the truth than {first}: {'; '.join(words)}."
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -82,16 +82,29 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(text)
 
 
-def _attributes(edits: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+def _present(columns: dict[str, Column], numbers: dict[str, Any]) -> dict[str, Column]:
+    return {name: column for name, column in columns.items() if name in numbers}
+
+
+def _columns(edits: Edits) -> dict[str, Column]:
+    changes = next(iter(next(iter(edits.values())).values()))
+    return _present(EDITING, next(iter(changes.values())))
+
+
+def _titles(columns: dict[str, Column], other: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    return [other.get(name, column.title) + ARROWS[column.better] for name, column in columns.items()]
+
+
+def _attributes(edits: Edits) -> list[str]:
     return list(next(iter(edits.values()), {}))
 
 
 def _number(value: Value, column: Column) -> str:
-    return "-" if value is None else f"{value:.{column.digits}f}"
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.{column.digits}f}"
 
 
 def _gain(value: Value, column: Column) -> str:
-    if value is None or column.gain not in GAINS:
+    if not isinstance(value, float | int) or column.gain not in GAINS:
         return "-"
     if column.gain == "ratio":
         return f"x {value:.2f}"

@@ -62,7 +62,7 @@ def codes_in(path: Path) -> list[Item]:
         found = list(_codes(read_arrays(path), ""))
     except CheckpointError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        remedy = "; a dict is read from numpy.savez(FILE, **codes)" if "allow_pickle" in reason else ""
+        remedy = "; a dict is read from numpy.savez(FILE, **codes)" if "array of object" in reason else ""
         return [Item(path, path.name, path.stem, reason + remedy)]
     shapes = {tuple(code.shape) for _, code in found if isinstance(code, Tensor)}
     if len(shapes) != 1:  # the weights of a network are tensors too

@@ -133,6 +133,11 @@ def to_picture(tensor: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().contiguous().numpy())
 
 
+def in_levels(pictures: Tensor) -> Tensor:
+    """Pictures of any shape in [-1, 1] (clamped), every value rounded to one of the 256 of a picture file."""
+    return ((pictures.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
 def write_png(path: str | os.PathLike[str], picture: Image.Image | Tensor) -> None:
     """Write a picture, or a tensor as `to_picture` takes it, as PNG: whole, or not at all."""
     image = picture if isinstance(picture, Image.Image) else to_picture(picture)

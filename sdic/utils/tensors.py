@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sdic.errors import ConfigError
+from sdic.errors import CheckpointError, ConfigError
+from sdic.utils.safe import one_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,3 +69,16 @@ def without_gradients(function: Callable[P, T]) -> Callable[P, T]:
             return function(*arguments, **options)
 
     return wrapped
+
+
+def read_tensors(
+    path: str | os.PathLike[str], device: str | torch.device = "cpu"
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors by name, texts of the header) of a safetensors file; CheckpointError for any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt", device=str(device)) as handle:
+            return {name: handle.get_tensor(name) for name in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:  # number formats that torch lacks
+        raise CheckpointError(f"{path}: not a readable safetensors file ({one_line(error)})") from error

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 
 import sdic
-from sdic import zoo
 from sdic.checkpoints import read_foreign
 from sdic.checkpoints.keymap import Rule
 from sdic.checkpoints.layouts import sdic as release_layout
+from sdic.domains import DOMAINS
 from sdic.methods.sdic import first_reconstruction
 from sdic.types import Geometry
 from tests.golden_weights import draw, release, stand_in
@@ -86,7 +86,7 @@ def stages(inverter: Any, photo: torch.Tensor) -> dict[str, torch.Tensor]:
 def test_face_release_matches_the_authors(released_file: Path, photo: torch.Tensor, optimize: bool) -> None:
     inverter = sdic.load(released_file, "cpu", optimize=optimize)
     assert inverter.method == "sdic"
-    assert inverter.geometry == zoo.DOMAINS["face"]
+    assert inverter.geometry == DOMAINS["face"].geometry
     computed = stages(inverter, photo)
     measured = {stage: deviation(stage, tensor) for stage, tensor in computed.items()}
     assert len(measured) == 11
@@ -112,7 +112,7 @@ def test_a_wrong_map_is_seen(photo: torch.Tensor, monkeypatch: pytest.MonkeyPatc
 
     for network in bundle.networks.values():
         network.eval()
-    inverter: Any = build_inverter("sdic", bundle, zoo.DOMAINS["face"])
+    inverter: Any = build_inverter("sdic", bundle, DOMAINS["face"].geometry)
     inversion = inverter.invert(photo)
     assert deviation("latent", inversion.base_latent) < TOLERANCE
     assert deviation("discrepancy", inversion.extras["discrepancy"]) > 10 * TOLERANCE
@@ -149,11 +149,11 @@ def test_car_release_runs() -> None:
     from sdic.methods import build_inverter
 
     bundle = read_foreign(release(0, "sdic_cars", 16), "cars")
-    assert Geometry.from_text(bundle.source["geometry"]) == zoo.DOMAINS["car"]
+    assert Geometry.from_text(bundle.source["geometry"]) == DOMAINS["car"].geometry
     assert bundle.source["domain"] == "car"
     for network in bundle.networks.values():
         network.eval()
-    inverter = build_inverter("sdic", bundle, zoo.DOMAINS["car"])
+    inverter = build_inverter("sdic", bundle, DOMAINS["car"].geometry)
     inversion = inverter.invert(torch.rand(1, 3, 192, 256) * 2 - 1)
     assert inversion.image.shape == (1, 3, 512, 512)
     assert inversion.latent.shape == (1, 16, 512)

@@ -54,7 +54,6 @@ def domain_files(files: SimpleNamespace) -> Iterator[SimpleNamespace]:
         patch.setenv("SDIC_EDITINGS", str(files.editings))
         for name, card in models.items():
             patch.setitem(zoo.MODELS, name, card)
-        patch.setitem(zoo.DOMAINS, "portraits", zoo.DOMAINS["tiny"])
         yield files
 
 

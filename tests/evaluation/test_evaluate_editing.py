@@ -7,10 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sdic.evaluation.editing import calibrate, details_kept, edit_and_measure, region_error
-from sdic.evaluation.judges import Judges
-from sdic.evaluation.metrics import Networks
-from sdic.evaluation.subjects import Truth
+from sdic.domains import Truth
+from sdic.evaluation.editing import details_kept, edit_and_measure, region_error, strength_for
+from sdic.evaluation.networks import MetricNetworks
 from sdic.types import Geometry
 
 SIZE = 32
@@ -33,14 +32,19 @@ class Fake:
         return torch.cat([flat(self.start + self.response(s) / 100) for s in strengths])
 
 
-JUDGES = Judges(
-    Networks(
-        lpips=lambda a, b: (a - b).abs().mean((1, 2, 3)),
-        embedder=SimpleNamespace(embed=lambda x: torch.ones(len(x), 1)),
-    ),
-    lambda pictures: 100 * pictures.mean((1, 2, 3))[:, None],
-    ("age",),
-    {},
+class GreyLevel:
+    """The attribute network: 100 times the grey level."""
+
+    config = SimpleNamespace(names=("age",))
+
+    def __call__(self, pictures):
+        return 100 * pictures.mean((1, 2, 3))[:, None]
+
+
+NETWORKS = MetricNetworks(
+    lpips=lambda a, b: (a - b).abs().mean((1, 2, 3)),
+    embedder=SimpleNamespace(embed=lambda x: torch.ones(len(x), 1)),
+    attributes=GreyLevel(),
 )
 
 
@@ -51,7 +55,7 @@ def edited(response, changes=(20.0,), sign=1, start=0.1):
     truth = Truth(changes, sign, values, pictures, pictures)
     inverter = Fake(response, start)
     inversion = SimpleNamespace(image=flat(start))
-    found = edit_and_measure(inverter, inversion, None, "age", flat(0.1), truth, JUDGES)
+    found = edit_and_measure(inverter, inversion, None, "age", flat(0.1), truth, NETWORKS)
     return found.numbers, found.pictures, inverter
 
 
@@ -110,8 +114,8 @@ def test_several_changes_share_what_is_tried():
 
 
 def test_the_first_crossing_counts():
-    assert calibrate(10, [0, 5, 10, 15], [0, 20, 0, 30]) == (2.5, False)
-    assert calibrate(10, [0, 5, 10, 15], [0, 8, 4, -3]) == (5, True)
+    assert strength_for(10, [0, 5, 10, 15], [0, 20, 0, 30]) == (2.5, False)
+    assert strength_for(10, [0, 5, 10, 15], [0, 8, 4, -3]) == (5, True)
 
 
 def painted(where: slice, value: float) -> torch.Tensor:

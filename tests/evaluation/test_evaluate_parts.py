@@ -1,4 +1,4 @@
-"""Portraits and their truths, journals, summaries, tables, the Fréchet distance: each beside a case that is known."""
+"""Portraits and truths, results files, summaries, tables, Fréchet distance: each beside a case that is known."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import pytest
 import torch
 
 from sdic.data.portraits import PortraitParams, field_spec, split_params
+from sdic.data.portraits.truth import Portraits, draw, move
+from sdic.domains import DOMAINS, domain
 from sdic.errors import ConfigError, UnknownNameError
-from sdic.evaluation.contenders import resolve
-from sdic.evaluation.domains import DOMAINS, domain, parse_changes
+from sdic.evaluation.editing import parse_changes
 from sdic.evaluation.fid import frechet_distance, moments_of
-from sdic.evaluation.journal import Journal
-from sdic.evaluation.subjects import Portraits, draw, in_levels, move
-from sdic.evaluation.summary import gain, mean, over_changes, stops_paying
-from sdic.evaluation.tables import inversion_table, paying, table
+from sdic.evaluation.methods import resolve
+from sdic.evaluation.results import ResultsFile
+from sdic.evaluation.summary import better_up_to, gain, mean, over_changes
+from sdic.evaluation.tables import better_sentence, inversion_table, table
+from sdic.types import Geometry
+from sdic.utils.images import in_levels
 
 CPU = torch.device("cpu")
 PORTRAITS = DOMAINS["portraits"]
+SQUARE = Geometry(32, (32, 32))
 
 
 # Domains and methods -------------------------------------------------------------------------------------------------
@@ -30,7 +34,7 @@ def test_unknown_names_suggest_the_closest(domain_files):
     with pytest.raises(UnknownNameError, match="did you mean 'e4e'"):
         resolve(["e4"], PORTRAITS)
     with pytest.raises(UnknownNameError, match="did you mean 'yaw'"):
-        parse_changes(["yav=5"], PORTRAITS)
+        parse_changes(["yav=5"], Portraits.attributes)
 
 
 def test_methods_are_the_domains_models(domain_files):
@@ -62,12 +66,13 @@ def test_methods_that_cannot_be(domain_files, words, message):
 @pytest.mark.parametrize("word", ["yaw", "yaw=", "yaw=a", "yaw=-5", "yaw=0", "yaw=61", "yaw=inf", "age=40"])
 def test_changes_that_cannot_be(word):
     with pytest.raises(ConfigError):
-        parse_changes([word], PORTRAITS)
+        parse_changes([word], Portraits.attributes)
 
 
 def test_changes_are_put_in_order():
-    assert parse_changes(["yaw=20,5", "smile=0.25"], PORTRAITS) == {"yaw": (5.0, 20.0), "smile": (0.25,)}
-    assert parse_changes([], PORTRAITS) == dict(PORTRAITS.changes)
+    known = Portraits.attributes
+    assert parse_changes(["yaw=20,5", "smile=0.25"], known) == {"yaw": (5.0, 20.0), "smile": (0.25,)}
+    assert parse_changes([], known) == {"age": (20.0,), "yaw": (5.0, 10.0, 20.0, 30.0), "smile": (0.5,)}
 
 
 # Portraits -----------------------------------------------------------------------------------------------------------
@@ -87,11 +92,11 @@ def test_a_move_stays_within_the_range(name):
 
 
 def test_a_truth_differs_in_its_attribute_alone():
-    subjects = Portraits("test", 3, 32, {"age": (20.0,), "yaw": (5.0, 30.0)}, CPU)
-    found = list(subjects.read(lambda key: True, lambda key: key == subjects.keys[1]))
-    assert [subject.key for subject in found] == subjects.keys
-    assert [bool(subject.truths) for subject in found] == [False, True, False]
-    params, truth = subjects.params[1], found[1].truths["yaw"]
+    pictures = Portraits(3, SQUARE, {"age": (20.0,), "yaw": (5.0, 30.0)}, CPU)
+    found = list(pictures.read(lambda key: True, lambda key: key == pictures.keys[1]))
+    assert [picture.key for picture in found] == pictures.keys
+    assert [bool(picture.truths) for picture in found] == [False, True, False]
+    params, truth = pictures.params[1], found[1].truths["yaw"]
     assert torch.equal(found[1].photo, draw(params, 32, CPU))
     for place, change in enumerate((5.0, 30.0)):
         moved = params.replace(yaw=params.yaw + truth.sign * change)
@@ -101,18 +106,18 @@ def test_a_truth_differs_in_its_attribute_alone():
 
 
 def test_portraits_do_not_depend_on_how_many_are_drawn():
-    few, many = (Portraits("test", count, 32, {}, CPU) for count in (2, 19))
+    few, many = (Portraits(count, SQUARE, {}, CPU) for count in (2, 19))
     for a, b in zip(few.read(lambda key: True, bool), many.read(lambda key: True, bool), strict=False):
         assert a.key == b.key
         assert torch.equal(a.photo, b.photo)
 
 
 def test_the_sheet_shows_different_details():
-    subjects = Portraits("test", 12, 32, {}, CPU)
-    shown = subjects.showcase(12, 4)
+    pictures = Portraits(12, SQUARE, {}, CPU)
+    shown = pictures.showcase(12, 4)
     assert len(set(shown)) == 4
-    assert split_params("test", 12)[[subjects.keys.index(key) for key in shown]].has_details().all()
-    assert subjects.showcase(2, 4) == subjects.showcase(2, 2)
+    assert split_params("test", 12)[[pictures.keys.index(key) for key in shown]].has_details().all()
+    assert pictures.showcase(2, 4) == pictures.showcase(2, 2)
 
 
 def test_levels_are_those_of_a_file():
@@ -122,26 +127,26 @@ def test_levels_are_those_of_a_file():
     assert torch.equal(in_levels(found), found)
 
 
-# Journals ------------------------------------------------------------------------------------------------------------
+# Results files -------------------------------------------------------------------------------------------------------
 
 
-def test_a_journal_goes_on_behind_a_torn_line(tmp_path):
-    journal = Journal(tmp_path, "e4e", {"weights": "a"})
-    journal.add("one", {"l2": 0.1})
-    with open(journal.path, "a") as handle:
+def test_a_results_file_goes_on_behind_a_torn_line(tmp_path):
+    results = ResultsFile(tmp_path, "e4e", {"weights": "a"})
+    results.add("one", {"l2": 0.1})
+    with open(results.path, "a") as handle:
         handle.write('{"picture": "two", "l2"')
-    again = Journal(tmp_path, "e4e", {"weights": "a"})
+    again = ResultsFile(tmp_path, "e4e", {"weights": "a"})
     assert "one" in again
     assert "two" not in again
     again.add("three", {"l2": None})
-    last = Journal(tmp_path, "e4e", {"weights": "a"})
+    last = ResultsFile(tmp_path, "e4e", {"weights": "a"})
     assert last.select(["three", "two", "one"]) == [{"l2": None}, {"l2": 0.1}]
     assert json.loads(last.path.read_text().splitlines()[0])["settings"]["weights"] == "a"
 
 
-def test_other_settings_have_another_journal(tmp_path):
-    Journal(tmp_path, "e4e", {"weights": "a"}).add("one", {"l2": 0.1})
-    assert "one" not in Journal(tmp_path, "e4e", {"weights": "b"})
+def test_other_settings_have_another_results_file(tmp_path):
+    ResultsFile(tmp_path, "e4e", {"weights": "a"}).add("one", {"l2": 0.1})
+    assert "one" not in ResultsFile(tmp_path, "e4e", {"weights": "b"})
 
 
 # Summaries and tables ------------------------------------------------------------------------------------------------
@@ -190,19 +195,19 @@ def test_means_over_changes_count_moves_as_shares():
     assert found["l2"] == 1
 
 
-def test_how_far_compensating_pays():
+def test_up_to_which_change_a_method_is_better():
     theirs = {change: {"l2": 1.0, "perceptual": 1.0} for change in ("5", "10", "20", "30")}
 
     def ours(*values):
         return {change: {"l2": value, "perceptual": 0.5} for change, value in zip(theirs, values, strict=True)}
 
     def found(*values):
-        return stops_paying(theirs, ours(*values), ("l2", "perceptual"))
+        return better_up_to(theirs, ours(*values))
 
     assert found(0.5, 0.9, 1.1, 1.2) == {"l2": 10, "perceptual": None, "largest": 30}
-    assert found(0.5, 1.1, 0.9, 0.9)["l2"] == 5  # it stops at the first change where it does not pay
+    assert found(0.5, 1.1, 0.9, 0.9)["l2"] == 5  # it stops at the first change where it is not better
     assert found(1, 1, 1, 1)["l2"] == 0
-    text = paying("yaw", "degrees", "sdic", "e4e", found(1, 1, 1, 1))
+    text = better_sentence("yaw", "degrees", "sdic", "e4e", found(1, 1, 1, 1))
     assert "l2 at no change" in text
     assert "perceptual up to 30 degrees and beyond" in text
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sdic.data.portraits.truth import Portraits
 from sdic.evaluation.quality import generator_quality
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.types import Geometry
@@ -27,7 +28,7 @@ def test_every_sample_has_noise_of_its_own_and_every_run_the_same(noisy):
         return pictures.flatten(1)[:, ::97]
 
     def measure():
-        return generator_quality(noisy, Geometry(32, (32, 32)), features, "test", 6, 0, lambda what: None)
+        return generator_quality(noisy, Geometry(32, (32, 32)), features, Portraits, 6, 0, lambda what: None)
 
     before = torch.random.get_rng_state()
     first = measure()

@@ -57,17 +57,17 @@ def test_what_a_run_writes(whole):
         assert values["images"] == 2
         assert values["seconds"] > 0
     assert set(numbers["e4e"]["edits"]) == {"age", "yaw"}
-    assert set(numbers["sdic"]["edits"]) == {"age", "yaw", "edit_compensate", "yaw_stops_paying"}
+    assert set(numbers["sdic"]["edits"]) == {"age", "yaw", "edit_compensate", "better_up_to"}
     for edits in (numbers["e4e"]["edits"], numbers["sdic"]["edits"], numbers["sdic"]["edits"]["edit_compensate"]):
         assert set(edits["yaw"]) == {"10", "20"}
         assert set(edits["age"]) == {"20"}
         assert set(edits["yaw"]["10"]) == OF_EDITS
         assert edits["yaw"]["10"]["images"] == 1
-    assert set(numbers["sdic"]["edits"]["yaw_stops_paying"]) == {"l2", "perceptual", "region_l2", "largest"}
+    assert set(numbers["sdic"]["edits"]["better_up_to"]["yaw"]) == {"l2", "perceptual", "region_l2", "largest"}
     assert report["results"] == numbers
     assert report["generator"] is None
     assert report["methods"]["sdic"]["model"] == "portraits"
-    assert all(len(weights) == 64 for weights in report["judges"].values())
+    assert all(len(network["sha256"]) == 64 for network in report["metric_networks"].values())
     assert "sdic against e4e" in whole.printed
     assert "sdic (edit-compensate)" in whole.printed
     assert (whole.out / "tables.md").read_text().strip() in whole.printed
@@ -78,7 +78,7 @@ def test_what_a_run_writes(whole):
 
 def test_a_second_run_computes_nothing_and_says_the_same(call_evaluate, whole, monkeypatch):
     calls = counting(monkeypatch)
-    monkeypatch.setattr("sdic.evaluation.subjects.render", lambda *args, **options: pytest.fail("drawn again"))
+    monkeypatch.setattr("sdic.data.portraits.truth.render", lambda *args, **options: pytest.fail("drawn again"))
     _, second, _ = call_evaluate(*FEW, out=whole.out)
     assert second == whole.numbers
     assert calls == {"e4e": 0, "sdic": 0}
@@ -114,10 +114,10 @@ def test_a_larger_run_adds_to_a_smaller_one(evaluate, whole, monkeypatch):
     assert without_seconds(grown) == without_seconds(bare)
 
 
-def test_other_networks_do_not_meet_in_a_journal(evaluate, tmp_path):
+def test_other_networks_do_not_meet_in_a_results_file(evaluate, tmp_path):
     evaluate("--limit", "1", "--edit-limit", "0", "--methods", "e4e")
     evaluate("--limit", "1", "--edit-limit", "0", "--methods", "e4e,other=portraits")
-    names = {path.name.rsplit("-", 2)[0] for path in (tmp_path / "out" / "journal").iterdir()}
+    names = {path.name.rsplit("-", 2)[0] for path in (tmp_path / "out" / "results").iterdir()}
     assert names == {"e4e", "other"}
 
 
@@ -152,7 +152,7 @@ def test_the_generator_is_measured_beside_real_pictures(evaluate, monkeypatch, c
     assert found["frechet"] > found["frechet_of_real"] > 0
     assert set(numbers) == {"e4e"}
     assert "Fréchet distance" in capsys.readouterr().out
-    monkeypatch.setattr("sdic.evaluation.subjects.render", lambda *args, **options: pytest.fail("drawn again"))
+    monkeypatch.setattr("sdic.data.portraits.truth.render", lambda *args, **options: pytest.fail("drawn again"))
     assert evaluate(*words)[2]["generator"] == found
 
 

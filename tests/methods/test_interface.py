@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import sdic
-from sdic import zoo
+from sdic.domains import DOMAINS
 from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.methods import METHODS, build_inverter
 from sdic.tiny import LAYER, tiny_bundle
@@ -21,7 +21,7 @@ OPTIONS: dict[str, dict[str, object]] = {"sdic": {"layer": LAYER}}
 
 @pytest.fixture(scope="module", params=METHODS)
 def inverter(request: pytest.FixtureRequest) -> sdic.Inverter:
-    return build_inverter(request.param, tiny_bundle(0), zoo.DOMAINS["tiny"], **OPTIONS.get(request.param, {}))
+    return build_inverter(request.param, tiny_bundle(0), DOMAINS["tiny"].geometry, **OPTIONS.get(request.param, {}))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_batch_equals_singles(inverter: sdic.Inverter, photos: torch.Tensor) -
 
 def test_the_networks_agree_on_batches(photos: torch.Tensor) -> None:
     """What a GPU does: the whole batch at once, against one by one."""
-    inverter = build_inverter("sdic", tiny_bundle(0), zoo.DOMAINS["tiny"], layer=LAYER)
+    inverter = build_inverter("sdic", tiny_bundle(0), DOMAINS["tiny"].geometry, layer=LAYER)
     singles = inverter.invert(photos)
     inverter._portions = lambda photo: [photo]  # type: ignore[method-assign]
     together = inverter.invert(photos)
@@ -142,7 +142,7 @@ def test_rules(photos: torch.Tensor, direction: Direction) -> None:
 @pytest.mark.parametrize("preset", ["released", "paper"])
 def test_any_layer_can_be_compensated(photos: torch.Tensor, direction: Direction, layer: int, preset: str) -> None:
     bundle = tiny_bundle(0, preset=preset, layer=layer)
-    inverter = build_inverter("sdic", bundle, zoo.DOMAINS["tiny"], layer=layer)
+    inverter = build_inverter("sdic", bundle, DOMAINS["tiny"].geometry, layer=layer)
     inversion = inverter.invert(photos[:1])
     assert inversion.feature is not None
     size = inverter.generator.config.layer_resolution(layer)
@@ -210,7 +210,7 @@ def test_files_of_the_version_before_extras_are_read(tmp_path: Path) -> None:
 
     code = torch.randn(2, 10, 64)
     former = {name: torch.randn(2, 3, 4, 4) for name in ("base_feature", "initial_image", "discrepancy")}
-    tensors = {"image": torch.randn(2, 3, 4, 4), "latent": code, "base_latent": code + 1, "feature": torch.ones(2, 3)}
+    tensors = {"image": torch.randn(2, 3, 4, 4), "latent": code, "base_latent": code + 1, "feature": torch.ones(2, 3, 4, 4)}
     header = {"format": "sdic.inversion", "method": "tiny", "generator": "abc", "layer": "3"}
     save_file(tensors | former, tmp_path / "old.safetensors", metadata=header)
     inversion = Inversion.load(tmp_path / "old.safetensors")
@@ -224,7 +224,7 @@ def test_files_of_the_version_before_extras_are_read(tmp_path: Path) -> None:
 
 
 def test_an_inversion_belongs_to_its_generator(tiny: sdic.Inverter, photos: torch.Tensor, direction: Direction) -> None:
-    other = build_inverter("e4e", tiny_bundle(1), zoo.DOMAINS["tiny"])
+    other = build_inverter("e4e", tiny_bundle(1), DOMAINS["tiny"].geometry)
     with pytest.raises(SdicError, match="invert the photo again"):
         other.edit(tiny.invert(photos), direction, 1.0)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from sdic.data.dataset import Batch, PictureDataset, Sample, collate
 from sdic.data.sampler import derive_seed
 from sdic.errors import ConfigError
-from sdic.evaluation.metrics import Networks, label, measure, seen
+from sdic.evaluation.metrics import Networks, at_input_size, label, measure
 from sdic.fast import accelerate
 from sdic.loading import geometry_of, read_frozen
 from sdic.losses.joint import JointLoss
@@ -130,7 +130,7 @@ class InverterTask(Task):
                 problems.append(sample.problem)
                 continue
             photo = collate([sample]).photo.to(self.device)
-            output = seen(inverter.invert(photo).image, self.geometry)
+            output = at_input_size(inverter.invert(photo).image, self.geometry)
             values = measure(self.config.validation.metrics, photo, output, self.metric_networks)
             rows[index] = {name: value[0] for name, value in values.items()}
         for problem in sorted(problem for part in self.world.gather(problems) for problem in part):
@@ -161,7 +161,7 @@ class InverterTask(Task):
         for photo in self.examples(self.config.run.pictures).split(1):
             inversion = inverter.invert(photo)
             edited = inverter.edit(inversion, direction, 2.0)
-            results = [seen(image, self.geometry) for image in (inversion.image, edited)]
+            results = [at_input_size(image, self.geometry) for image in (inversion.image, edited)]
             tiles = [photo, *inverter.stages(inversion), *results]
             rows.append(torch.cat([tile.float().cpu() for tile in tiles], 3))
         return torch.cat(rows, 2)[0]

@@ -19,7 +19,7 @@ from sdic.errors import SdicError
 VERSION = 1  # part of every key: raise it when the same settings give other numbers
 
 
-class Journal:
+class ResultsFile:
     """FOLDER/NAME-KEY.jsonl: the settings in the first line, then {"picture": key, ...}."""
 
     def __init__(self, folder: Path, name: str, settings: dict[str, Any]):

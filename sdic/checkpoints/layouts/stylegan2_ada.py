@@ -1,0 +1,334 @@
+"""NVIDIA's own pickles: stylegan2-ada-pytorch and stylegan3 (its StyleGAN2), and stylegan2(-ada) of TensorFlow.
+
+{G, D, G_ema, ...}, each an object of `torch_utils.persistence`, or a tuple (G, D, Gs) of `dnnlib.tflib` networks. They
+arrive as inert records. Of G_ema (Gs) the tensors are taken, number for number, and every setting that changes pictures
+is compared with what our generator does; where that differs, the file is refused with what differs.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdic.checkpoints.bundle import Bundle, build
+from sdic.checkpoints.keymap import Rule, load_into, rename
+from sdic.checkpoints.layouts.stylegan2 import FIR, _is_the_fir_filter
+from sdic.checkpoints.pickles import Record
+from sdic.checkpoints.stored import plain
+from sdic.errors import CheckpointError
+from sdic.networks.stylegan2 import Generator, GeneratorConfig
+
+NAME = "stylegan2-ada"
+DESCRIPTION = "StyleGAN2 in NVIDIA's pickles {G, D, G_ema} (stylegan2-ada-pytorch, stylegan3) or (G, D, Gs)"
+TENSORFLOW = "dnnlib.tflib.network.Network"
+DROPPED = {
+    "G": "the generator in training; the averaged one, G_ema, is what is used",
+    "D": "the discriminator, which no method here uses",
+    "augment_pipe": "training only",
+    "training_set_kwargs": "training only",
+}
+_PARTS = 1000  # modules of a network; the largest has 150
+_PROBES = 2  # codes on which the clamp is measured
+Settings = dict[str, dict[str, Any]]
+
+
+def recognise(content: Any) -> bool:
+    """Whether what a file holds is one of NVIDIA's networks, or a dict or tuple of them."""
+    if isinstance(content, Mapping):
+        return any(isinstance(value, Record) for value in content.values())
+    return isinstance(content, Record) or (
+        isinstance(content, tuple) and len(content) == 3 and all(isinstance(value, Record) for value in content)
+    )
+
+
+def read(content: Any, what: str) -> Bundle:
+    """G_ema as our generator. CheckpointError names what is not there or what our generator does not do."""
+    dropped: dict[str, str] = {}
+    if isinstance(content, tuple):
+        dropped, content = {name: DROPPED[name] for name in ("G", "D")}, content[2]
+    elif isinstance(content, Mapping):
+        dropped = {str(key): DROPPED.get(str(key), "not used") for key in content if key != "G_ema"}
+        if not isinstance(content.get("G_ema"), Record):
+            raise CheckpointError(f"{what}: holds {', '.join(map(str, list(content)[:8]))}, but no network G_ema")
+        content = content["G_ema"]
+    if content.kind == TENSORFLOW:
+        state, settings = _from_tensorflow(content, what)
+    else:
+        state, settings = _of_modules(content, what)
+    config = _config(state, settings, what)
+    _check(settings, config, what)
+    bundle = Bundle({"generator": _generator(config, state, settings, what, dropped)}, {"file": what}, dropped)
+    if "mapping.w_avg" not in state:
+        bundle.assume("it holds no w_avg: the mean of mapped codes, computed here")
+    return bundle
+
+
+def _of_modules(network: Record, what: str) -> tuple[dict[str, Tensor], Settings]:
+    """(every tensor by its dotted name, every module's other attributes) of a network of torch modules."""
+    state: dict[str, Tensor] = {}
+    settings: Settings = {}
+    waiting: list[tuple[str, Any]] = [("", network)]
+    while waiting:
+        path, module = waiting.pop()
+        if not isinstance(module, Record) or not isinstance(module.state, dict) or len(settings) >= _PARTS:
+            raise CheckpointError(f"{what}: {path or 'G_ema'} is no module that sdic knows")
+        parts: dict[str, Any] = {name: module.state.get(name) for name in ("_parameters", "_buffers", "_modules")}
+        if not all(isinstance(part, dict) for part in parts.values()):
+            raise CheckpointError(f"{what}: {path or 'G_ema'} is no torch module")
+        settings[path] = {key: value for key, value in module.state.items() if key not in parts}
+        before = f"{path}." if path else ""
+        for tensors in (parts["_parameters"], parts["_buffers"]):
+            state.update({f"{before}{key}": value for key, value in tensors.items() if value is not None})
+        waiting += [(f"{before}{key}", value) for key, value in parts["_modules"].items()]
+    strange = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise CheckpointError(f"{what}: {strange[0]} is no tensor")
+    return state, settings
+
+
+def _config(state: Mapping[str, Tensor], settings: Settings, what: str) -> GeneratorConfig:
+    """The sizes of the generator, read off its tensors; `channel_base` and `channel_max` where they give its widths."""
+    if "synthesis.b4" not in settings:
+        alias_free = "synthesis.input" in settings
+        raise CheckpointError(
+            f"{what}: G_ema is {'the alias-free generator of StyleGAN3' if alias_free else 'no StyleGAN2 generator'}; "
+            "sdic has StyleGAN2's"
+        )
+    depth = sum(path.startswith("mapping.fc") and path.count(".") == 1 for path in settings)
+    sizes = [4]
+    while f"synthesis.b{2 * sizes[-1]}" in settings and len(sizes) < 12:
+        sizes.append(2 * sizes[-1])
+    biases = [state.get(f"synthesis.b{size}.conv1.bias") for size in sizes]
+    first = state.get("mapping.fc0.weight")
+    if first is None or first.ndim != 2 or any(bias is None or bias.ndim != 1 for bias in biases):
+        raise CheckpointError(f"{what}: G_ema is incomplete: mapping.fc0.weight or synthesis.b*.conv1.bias is missing")
+    widths = [len(bias) for bias in biases if bias is not None]
+    common: dict[str, Any] = {"resolution": sizes[-1], "style_dim": len(first), "mapping_layers": depth}
+    for base, most in ((32768, 512), (widths[-1] * sizes[-1], max(widths))):
+        if [min(base // size, most) for size in sizes] == widths:
+            return GeneratorConfig(**common, channel_base=base, channel_max=most)
+    return GeneratorConfig(**common, channels=tuple(widths))
+
+
+def _check(settings: Settings, config: GeneratorConfig, what: str) -> None:
+    """CheckpointError for every setting with which NVIDIA's generator makes other pictures than ours."""
+    width = config.style_dim
+
+    def expect(path: str, name: str, wanted: Any, means: str) -> None:
+        found = settings.get(path, {}).get(name, "not said")
+        same = (
+            math.isclose(found, wanted, rel_tol=1e-4)
+            if isinstance(found, (int, float)) and isinstance(wanted, (int, float))
+            else found == wanted
+        )
+        if not same:
+            where = f"{path}." if path else ""
+            said = found if isinstance(found, (str, int, float, type(None))) else type(found).__name__
+            raise CheckpointError(f"{what}: {means} ({where}{name} is {said!r}, our generator has {wanted!r})")
+
+    expect("", "c_dim", 0, "a conditional generator, which sdic cannot run")
+    expect("", "img_channels", 3, "not a generator of RGB pictures")
+    for name in ("z_dim", "w_dim"):
+        expect("", name, width, "z and w have different sizes")
+    for index in range(config.mapping_layers):
+        layer = f"mapping.fc{index}"
+        expect(layer, "activation", "lrelu", "another activation in the mapping network")
+        expect(layer, "bias_gain", 0.01, "another learning-rate multiplier in the mapping network")
+        expect(layer, "weight_gain", 0.01 / math.sqrt(width), "another learning-rate multiplier in the mapping network")
+    for size in (4 << n for n in range(config.latent_rows // 2)):
+        block = f"synthesis.b{size}"
+        expect(block, "architecture", "skip", "a generator with another architecture than 'skip'")
+        for name in ("conv0", "conv1") if size > 4 else ("conv1",):
+            expect(f"{block}.{name}", "activation", "lrelu", "another activation")
+            expect(f"{block}.{name}", "act_gain", math.sqrt(2), "another gain of the activation")
+            expect(f"{block}.{name}", "up", 2 if name == "conv0" else 1, "another order of upsampling")
+        inputs = config.channels_at(size)
+        expect(f"{block}.torgb", "weight_gain", 1 / math.sqrt(inputs), "another gain of the RGB output")
+        for name in ("conv0", "conv1", "torgb") if size > 4 else ("conv1", "torgb"):
+            affine = f"{block}.{name}.affine"
+            expect(affine, "activation", "linear", "another activation of a style")
+            expect(affine, "bias_gain", 1, "another gain of a style")
+            expect(affine, "weight_gain", 1 / math.sqrt(width), "another gain of a style")
+
+
+def _rules(sizes: Iterable[int]) -> list[Rule]:
+    """NVIDIA's names -> ours. Convolution 0 is b4.conv1; b8.conv0 is 1, b8.conv1 is 2, and so on."""
+    rules = [
+        Rule("mapping.fc{i}.{rest}", "mapping.layers.{i}.{rest}"),
+        Rule("mapping.w_avg", "latent_avg"),
+        Rule("synthesis.b4.const", "synthesis.const", convert=lambda tensor: tensor[None]),
+    ]
+    for block, size in enumerate(sizes):
+        there = f"synthesis.b{size}"
+        rules.append(Rule(f"{there}.resample_filter", None, FIR, check=_is_the_fir_filter))
+        for name, layer in (("conv0", 2 * block - 1), ("conv1", 2 * block)):
+            source, target = f"{there}.{name}", f"synthesis.convs.{layer}"
+            rules += [
+                Rule(f"{source}.resample_filter", None, FIR, check=_is_the_fir_filter),
+                Rule(f"{source}.noise_const", f"{target}.noise", convert=lambda tensor: tensor[None, None]),
+                Rule(f"{source}.{{rest}}", f"{target}.{{rest}}"),
+            ]
+        rules.append(Rule(f"{there}.torgb.{{rest}}", f"synthesis.to_rgb.{block}.{{rest}}"))
+    return rules
+
+
+def _generator(
+    config: GeneratorConfig, state: Mapping[str, Tensor], settings: Settings, what: str, dropped: dict[str, str]
+) -> Generator:
+    """Our generator with the tensors of the file in it."""
+    sizes = [4 << n for n in range(config.latent_rows // 2)]
+    renamed = rename(state, _rules(sizes), what)
+    dropped.update(renamed.dropped)
+    for layer in range(config.layers):
+        size = config.layer_resolution(layer)
+        path = f"synthesis.b{size}.conv{layer % 2 if layer == 0 else (layer + 1) % 2}"
+        path = "synthesis.b4.conv1" if layer == 0 else path
+        if settings[path].get("use_noise") is False:
+            renamed.state[f"synthesis.convs.{layer}.noise"] = torch.zeros(1, 1, size, size)
+            renamed.state[f"synthesis.convs.{layer}.noise_strength"] = torch.zeros(())
+    tracked = "latent_avg" in renamed.state
+    renamed.state.setdefault("latent_avg", torch.zeros(config.style_dim))
+    generator: Any = build("generator", config)
+    load_into(generator, renamed, what)
+    if not tracked:
+        generator.latent_avg.copy_(generator.mean_latent())
+    found = [values.get("conv_clamp") for path, values in settings.items() if path.startswith("synthesis.b")]
+    clamps = [clamp for clamp in found if isinstance(clamp, (int, float))]
+    if clamps:
+        dropped["conv_clamp"] = _about_the_clamp(generator, min(clamps), what)
+    return generator
+
+
+@torch.no_grad()
+def _about_the_clamp(generator: Generator, clamp: float, what: str) -> str:
+    """NVIDIA's layers cut what is above `conv_clamp`, for float16; ours do not. Says how large values become."""
+    peak = torch.zeros(())
+
+    def measure(module: Any, given: Any, found: Tensor) -> None:
+        peak.copy_(torch.maximum(peak, found.abs().amax()))
+
+    hooks = [layer.register_forward_hook(measure) for layer in generator.synthesis.convs]
+    z = torch.randn(_PROBES, generator.config.style_dim, generator=torch.Generator().manual_seed(0))
+    try:
+        generator(z)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if peak <= clamp:
+        return f"no value is cut: at most {peak:.3g} over {_PROBES} codes, the limit is {clamp:g}"
+    said = f"values are not cut at {clamp:g} here: they reach {peak:.3g} over {_PROBES} codes, so pictures may differ"
+    warnings.warn(f"{what}: {said}", stacklevel=2)
+    return said
+
+
+_KNOWN = {
+    "label_size": 0,
+    "num_channels": 3,
+    "architecture": "skip",
+    "resample_kernel": [1, 3, 3, 1],
+    "use_noise": True,
+    "nonlinearity": "lrelu",
+    "mapping_nonlinearity": "lrelu",
+    "mapping_lrmul": 0.01,
+}
+"""Settings of a TensorFlow generator that change pictures -> what ours does, which is also the default there."""
+_FREE = (
+    *("latent_size", "dlatent_size", "resolution", "fmap_base", "fmap_max", "num_fp16_res", "conv_clamp"),
+    *("mapping_layers", "label_fmaps", "mapping_fmaps", "w_avg_beta", "truncation_psi", "truncation_cutoff"),
+    *("style_mixing_prob", "structure", "conditioning", "fused_modconv"),
+)
+
+
+def _from_tensorflow(network: Record, what: str) -> tuple[dict[str, Tensor], Settings]:
+    """The tensors and settings of a TensorFlow generator as the PyTorch one of NVIDIA has them."""
+    about = network.state if isinstance(network.state, dict) else {}
+    kwargs = about.get("static_kwargs")
+    if not isinstance(kwargs, dict) or not isinstance(about.get("version"), int) or about["version"] < 4:
+        raise CheckpointError(f"{what}: a TensorFlow network from before StyleGAN2, which sdic does not read")
+    for name, value in kwargs.items():
+        if name not in _KNOWN and name not in _FREE:
+            raise CheckpointError(f"{what}: its generator has the setting {name!r}, which sdic does not know")
+        wanted = _KNOWN.get(name)
+        if name in _KNOWN and value is not None and value != wanted:
+            raise CheckpointError(f"{what}: its generator has {name} {value!r}, ours {wanted!r}")
+    variables = dict(_variables(network, what))
+    state: dict[str, Tensor] = {}
+    settings: Settings = {}
+
+    def take(source: str, target: str, axes: Sequence[int] = (), flip: Sequence[int] = (), add: float = 0.0) -> None:
+        value = variables.get(source)
+        if value is None:
+            raise CheckpointError(f"{what}: its generator has no {source}")
+        if axes and value.ndim != len(axes):
+            raise CheckpointError(f"{what}: {source} is {list(value.shape)}")
+        value = value.permute(*axes) if axes else value
+        state[target] = (value.flip(*flip) if flip else value) + add
+
+    resolution = kwargs.get("resolution", 1024)
+    if resolution not in (32, 64, 128, 256, 512, 1024):
+        raise CheckpointError(f"{what}: its generator makes pictures of {resolution!r} px; known are 32 to 1024")
+    depth = sum(name.startswith("mapping/Dense") and name.endswith("/weight") for name in variables)
+    for index in range(depth):
+        take(f"mapping/Dense{index}/weight", f"mapping.fc{index}.weight", (1, 0))
+        take(f"mapping/Dense{index}/bias", f"mapping.fc{index}.bias")
+    take("dlatent_avg", "mapping.w_avg")
+    take("synthesis/4x4/Const/const", "synthesis.b4.const", (0, 1, 2, 3))
+    state["synthesis.b4.const"] = state["synthesis.b4.const"][0]
+    for number, size in enumerate(4 << n for n in range(int(math.log2(resolution)) - 1)):
+        names = {"conv1": "Conv"} if size == 4 else {"conv0": "Conv0_up", "conv1": "Conv1"}
+        for ours, theirs in {**names, "torgb": "ToRGB"}.items():
+            source, target = f"synthesis/{size}x{size}/{theirs}", f"synthesis.b{size}.{ours}"
+            take(f"{source}/weight", f"{target}.weight", (3, 2, 0, 1), flip=(2, 3) if ours == "conv0" else ())
+            take(f"{source}/bias", f"{target}.bias")
+            take(f"{source}/mod_weight", f"{target}.affine.weight", (1, 0))
+            take(f"{source}/mod_bias", f"{target}.affine.bias", add=1.0)
+            if ours != "torgb":
+                noise = f"synthesis/noise{2 * number - (ours == 'conv0')}"
+                take(noise, f"{target}.noise_const", (0, 1, 2, 3))
+                state[f"{target}.noise_const"] = state[f"{target}.noise_const"][0, 0]
+                take(f"{source}/noise_strength", f"{target}.noise_strength")
+                state[f"{target}.noise_strength"] = state[f"{target}.noise_strength"].reshape(())
+    _as_in_pytorch(settings, state, kwargs.get("conv_clamp"))
+    return state, settings
+
+
+def _variables(network: Record, what: str, prefix: str = "", depth: int = 0) -> Iterable[tuple[str, Tensor]]:
+    """(name, tensor) of a TensorFlow network and its parts, mapping and synthesis."""
+    about = network.state if isinstance(network.state, dict) else {}
+    variables, parts = about.get("variables"), about.get("components", {})
+    if not isinstance(variables, list) or not isinstance(parts, dict) or len(parts) > 8 or depth > 2:
+        raise CheckpointError(f"{what}: a TensorFlow network without variables")
+    for entry in variables:
+        tensor = plain(entry[1]) if isinstance(entry, tuple) and len(entry) == 2 else None
+        tensor = torch.tensor(tensor) if isinstance(tensor, float) else tensor
+        if isinstance(tensor, Tensor) and isinstance(entry[0], str):
+            yield prefix + entry[0], tensor
+    for name, part in parts.items():
+        if isinstance(part, Record):
+            yield from _variables(part, what, f"{prefix}{name}/", depth + 1)
+
+
+def _as_in_pytorch(settings: Settings, state: Mapping[str, Tensor], clamp: Any) -> None:
+    """The settings that NVIDIA's converted networks have, whose values were compared in `static_kwargs`."""
+    width = len(state["mapping.fc0.weight"]) if "mapping.fc0.weight" in state else 0
+    settings[""] = {"c_dim": 0, "img_channels": 3, "z_dim": width, "w_dim": width}
+    linear = {"activation": "linear", "bias_gain": 1, "weight_gain": 1 / math.sqrt(max(width, 1))}
+    mapped = {"activation": "lrelu", "bias_gain": 0.01, "weight_gain": 0.01 / math.sqrt(max(width, 1))}
+    for key, tensor in state.items():
+        path = key.rpartition(".")[0]
+        if path.startswith("mapping.fc"):
+            settings[path] = mapped
+        elif path.endswith(".affine"):
+            settings[path] = linear
+        elif path.endswith(".torgb") and key.endswith(".weight") and tensor.ndim == 4:
+            settings[path] = {"weight_gain": 1 / math.sqrt(max(tensor.shape[1], 1)), "conv_clamp": clamp}
+        elif path.endswith((".conv0", ".conv1")):
+            up = 2 if path.endswith("0") else 1
+            gain = math.sqrt(2)
+            settings[path] = {"activation": "lrelu", "act_gain": gain, "up": up, "use_noise": True, "conv_clamp": clamp}
+            settings[path.rpartition(".")[0]] = {"architecture": "skip"}

@@ -1,0 +1,43 @@
+"""Anybody's photos to measure on: pictures of a folder or zip, without truths. See `sdic.domains.Pictures`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from sdic.data.dataset import PictureDataset
+from sdic.data.sources import Request, open_source
+from sdic.domains import Picture
+from sdic.errors import SdicError
+from sdic.types import Geometry
+
+
+class Photos:
+    """Pictures of a folder or zip, brought to the input size as for inversion."""
+
+    def __init__(self, path: str, limit: int, geometry: Geometry, device: torch.device):
+        source, names, broken = open_source(Request("auto", path, limit=limit))
+        self.dataset = PictureDataset(source, names, geometry)
+        self.device = device
+        self.keys: list[str] = []
+        self.identity = {"photos": "by their content", "size": list(geometry.input_size)}
+        self.problems = [f"{name}: {problem}" for name, problem in broken.items()]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(self, wanted: Callable[[str], bool], edited: Callable[[str], bool]) -> Iterator[Picture]:
+        """See `sdic.domains.Pictures`. SdicError at the end if nothing could be read."""
+        self.keys = []
+        for index in range(len(self.dataset)):
+            sample = self.dataset[index]
+            if sample.problem:  # another picture stands in, which will have its own turn
+                self.problems.append(sample.problem)
+                continue
+            key = f"{sample.name} {sample.digest[:16]}"
+            self.keys.append(key)
+            if wanted(key):
+                yield Picture(key, sample.photo[None].to(self.device))
+        if not self.keys:
+            raise SdicError(f"none of {len(self)} photos can be read; the first: {self.problems[0]}")
