@@ -143,3 +143,19 @@ def test_it_trains_is_killed_and_resumed_exactly_and_loads(tmp_path: Path) -> No
     losses = [line["loss"] for line in lines if "loss" in line]
     assert len(losses) == 10  # 20 steps, two a line
     assert losses[-1] < losses[0]
+
+
+def test_it_is_evaluated_beside_another_method(published: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "numbers"
+    words = ["evaluate", str(pictures), "--domain", "tiny", "--methods", "toy,tiny-e4e", "--device", "cpu"]
+    assert main([*words, "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    entry = report["methods"]["toy"]
+    assert (entry["model"], entry["method"], entry["share"], entry["reach"]) == ("toy-model", "toy", "0.1", "1.0")
+    assert report["methods"]["tiny-e4e"]["method"] == "e4e"
+    model, errors = sdic.load("toy-model", "cpu"), []
+    for path in sorted(pictures.iterdir()):
+        photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None].float() / 127.5 - 1
+        errors.append(float((model.invert(photo).image.clamp(-1, 1) - photo).square().mean()))
+    assert report["results"]["toy"]["l2"] == pytest.approx(np.mean(errors), rel=1e-3)
+    assert report["results"]["toy"]["l2"] != report["results"]["tiny-e4e"]["l2"]
