@@ -155,7 +155,7 @@ def _partners(bundle: Bundle) -> list[str]:
 
 def _check_partners(bundle: Bundle, what: str) -> None:
     """CheckpointError where networks were trained beside other frozen ones than the bundle's."""
-    for role in set(_partners(bundle)) & set(bundle.networks):
+    for role in (role for role in _partners(bundle) if role in bundle.networks):
         expected, found = bundle.source[f"{role}_sha256"], fingerprint(bundle.networks[role])
         if found != expected:
             raise CheckpointError(

@@ -225,17 +225,18 @@ class Inversion:
             raise CheckpointError(
                 f"{path}: damaged inversion, unexpected {unknown or 'nothing'}, found {sorted(tensors)}"
             )
-        dimensions = {name: 3 if name.endswith("latent") else 4 for name in tensors}
-        for name, tensor in {**tensors, **extras}.items():
-            wanted = dimensions.get(name, max(1, tensor.ndim))
-            if tensor.ndim != wanted or not tensor.is_floating_point() or not tensor.isfinite().all():
+        for name, tensor in [*tensors.items(), *extras.items()]:
+            wanted = tensor.ndim if name in extras else 3 if name.endswith("latent") else 4
+            number = name in extras or tensor.is_floating_point()
+            if tensor.ndim != wanted or not number or not tensor.isfinite().all():
                 raise CheckpointError(
                     f"{path}: damaged inversion: {name} must hold finite numbers in {wanted} dimensions, found "
                     f"{tensor.dtype} {list(tensor.shape)}"
                 )
-        own: dict[str, Any] = {**tensors, "extras": extras}
+        about: dict[str, Any] = {"extras": extras}
         try:
-            return cls(**own, layer=int(header["layer"]), method=header["method"], generator=header["generator"])
+            about |= {"layer": int(header["layer"]), "method": header["method"], "generator": header["generator"]}
+            return cls(**{**tensors, **about})
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: damaged inversion ({one_line(error)})") from error
 

@@ -15,8 +15,8 @@ ALLOWED = {
     "errors": set(),
     "utils": {"errors", "types"},
     "types": {"errors", "utils"},
-    "config": {"errors", "utils"},
     "changes": {"errors"},
+    "config": {"errors", "utils"},
     "settings": {"errors"},
     "ops": set(),
     "networks": {"ops", *LEAVES},
@@ -24,10 +24,11 @@ ALLOWED = {
     "losses": LEAVES,
     "data": {"domains", *LEAVES},
     "checkpoints": {"networks", *LEAVES},
-    "tiny": {"networks", "checkpoints", *LEAVES},
+    "cards": set(),
     "domains": {"errors", "types"},
-    "zoo": {"networks", "checkpoints", *LEAVES},
-    "methods": {"networks", "checkpoints", "zoo", *LEAVES},
+    "zoo": {"cards", *LEAVES},
+    "methods": {"networks", "checkpoints", *LEAVES},
+    "tiny": {"methods", "networks", "checkpoints", *LEAVES},
     "loading": {"domains", "methods", "fast", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
     "feature_networks": {"loading", "losses", "networks", "zoo", *LEAVES},
     "editing": {"domains", "networks", "checkpoints", *LEAVES},
@@ -37,9 +38,9 @@ ALLOWED = {
         *LEAVES,
     },
 }
-"""What a part may import. Parts that are not named here (the trainer, the runner, the commands) may import anything
-below them; nothing below may import those."""
-TOP = {"training", "portraits", "runner", "commands", "cli", "pictures"}
+"""What a part may import. Those of TOP may import all of these, and what stands before them in TOP. A rendered domain
+is imported by nobody: it is found by its name, through a registry."""
+TOP = ("pictures", "training", "runner", "portraits", "commands", "cli")
 
 
 def part_of(module: str) -> str:
@@ -81,12 +82,86 @@ def test_imports_point_down(path: Path) -> None:
         assert used <= ALLOWED[part], f"{relative} imports {sorted(used - ALLOWED[part])}"
     else:
         assert part in TOP, f"{part}: a new part; say in ALLOWED or TOP what it may import"
+        above = {"portraits", *TOP[TOP.index(part) :]}
+        assert not used & above, f"{relative} imports {sorted(used & above)}"
+
+
+def test_the_rendered_domain_is_known_by_its_name_alone() -> None:
+    """Registries import it when its name is asked for (`data.samples.DOMAINS`, `training.task.MODULES`)."""
+    users = [path for path in FILES if "portraits" in imports(path) and path.parts[len(PACKAGE.parts)] != "portraits"]
+    assert users == []
 
 
 def test_a_forbidden_import_would_be_seen(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
     file.write_text("def f():\n    from sdic.training.loop import Trainer\n")
     assert imports(file) == {"training"}
+
+
+def module_of(path: Path) -> str:
+    """The name by which a file of sdic is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_imports_in_a_circle() -> None:
+    """File by file, of what is imported as a file is imported (not later, inside a function)."""
+    modules = {module_of(path): path for path in FILES}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        found = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= (whole & set(modules)) | ({node.module} if whole - set(modules) else set())
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+        graph[name] = (found & set(modules)) - {name, "sdic"}
+    while ends := [name for name, used in graph.items() if not used]:
+        for name in ends:
+            del graph[name]
+        graph = {name: used - set(ends) for name, used in graph.items()}
+    assert not graph, f"in a circle, or above one: {', '.join(sorted(graph))}"
+
+
+OWN = {"e4e": {"e4e", "psp"}, "sdic": {"sdic"}}
+"""Name of a file -> the methods whose own it is, wherever it lies: method, layout, cards, training."""
+LISTS = {"methods/__init__.py", "checkpoints/layouts/__init__.py", "zoo.py", "training/task.py"}
+"""Those that name the files to import, each once."""
+OTHER_MEANINGS = {
+    "cli.py": {"sdic"},  # the program
+    "__init__.py": {"sdic"},
+    "editing/manifest.py": {"sdic"},  # a folder
+    "evaluation/results.py": {"sdic"},  # the version
+    "runner/report.py": {"sdic"},
+    "portraits/build.py": {"e4e"},  # which encoder the domain trains
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_method_is_named_outside_its_own_files(path: Path) -> None:
+    from sdic.methods import METHODS
+
+    relative = str(path.relative_to(PACKAGE))
+    names = set().union(*OWN.values()) - OWN.get(path.stem, set()) - OTHER_MEANINGS.get(relative, set())
+    if relative in LISTS:
+        return
+    kinds = {METHODS[name].__name__ for name in names}
+    for node in ast.walk(ast.parse(path.read_text())):
+        said = {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+        if isinstance(node, ast.ImportFrom) and node.module:
+            said |= {alias.name for alias in node.names} & kinds
+            said |= {node.module.rpartition(".")[2]} if node.module.startswith("sdic.methods") else set()
+        said |= {node.id} & kinds if isinstance(node, ast.Name) else set()
+        assert not said & (names | kinds), f"{relative}: {ast.unparse(node)} names {said & (names | kinds)}"
+
+
+def test_every_method_has_files_of_its_own() -> None:
+    from sdic import methods
+
+    assert set(OWN) == set(methods.FILES)
+    for file, names in OWN.items():
+        assert {methods.METHODS[name].__module__ for name in names} == {f"sdic.methods.{file}"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

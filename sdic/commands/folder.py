@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
         "--save-latents",
         action="store_true",
         default=None,
-        help="keep the codes alone (W+, a hundredth of the size, without SDIC's details) as OUT/latents/*.npy",
+        help="keep the codes alone (W+, a hundredth of the size, without what a method adds) as OUT/latents/*.npy",
     )
 
 

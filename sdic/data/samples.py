@@ -1,4 +1,4 @@
-"""Pictures to train on: a domain's, as bytes in memory with what is known of them, or a user's own, which are read from
+"""Pictures to train on: a domain's with what is known of them, as bytes in memory, or a user's own, which are read from
 their files batch by batch where they are large.
 
 Shapes: N pictures, B of a batch, R resolution, D width of z, P labels.
@@ -22,10 +22,10 @@ from sdic.errors import UnknownNameError
 from sdic.settings import require, setting
 from sdic.types import Geometry
 
-DOMAINS = {"portraits": "sdic.portraits.samples"}
-"""Sources that know more than pictures: name -> the module whose `open_samples` makes them."""
 IN_MEMORY = 256  # the largest side at which a user's pictures are all kept in memory
 READERS = 8  # threads that decode a batch
+DOMAINS = {"portraits": "sdic.portraits.samples"}
+"""Sources that know more than pictures: name -> the module whose `open_samples` makes them."""
 
 
 @dataclass
@@ -56,11 +56,11 @@ class SamplesConfig:
 
 class FolderPictures:
     """A user's pictures, read from their files when they are asked for: `pictures[index]` is uint8 [B, 3, R, R] for
-    index [B], on the device. What cannot be decoded is said once each, and the next picture stands in."""
+    index [B], on the device. What cannot be decoded is named once each, and the next picture stands in."""
 
     def __init__(self, dataset: PictureDataset, device: torch.device, say: Callable[[str], None]):
         self.dataset, self.device, self.say = dataset, device, say
-        self._said: set[str] = set()
+        self._named: set[str] = set()
         self._readers = ThreadPoolExecutor(READERS)
 
     def __len__(self) -> int:
@@ -68,8 +68,8 @@ class FolderPictures:
 
     def __getitem__(self, index: Tensor) -> Tensor:
         samples = list(self._readers.map(self.dataset.__getitem__, index.tolist()))
-        for problem in sorted({sample.problem for sample in samples} - {""} - self._said):
-            self._said.add(problem)
+        for problem in {sample.problem for sample in samples} - {""} - self._named:
+            self._named.add(problem)
             self.say(f"left out, the next picture stands in: {problem}")
         pictures = torch.stack([sample.photo for sample in samples])
         return ((pictures + 1) * 127.5).round().clamp(0, 255).byte().to(self.device)
@@ -139,10 +139,9 @@ def open_samples(
 ) -> SampleSet:
     """`count` pictures of a domain by its recipe, or the user's, on a device. Several processes may share the drawing.
 
-    A user's pictures are cropped and scaled to squares as for inversion. Up to IN_MEMORY px they are read once and kept
-    on the device; larger ones are read again for every batch, as a thousand of 1024 px would take 3 GB. What cannot be
-    read is said, and left out. ConfigError for none. Where `stopped()` before a domain's pictures are all drawn, fewer
-    come back.
+    A user's pictures of up to IN_MEMORY px are read once and kept; larger ones are read again for every batch: a
+    thousand of 1024 px would take 3 GB. What cannot be read is named, and left out. ConfigError for none. Where
+    `stopped()` before a domain's pictures are all drawn, fewer come back.
     """
     if config.known:
         require(count >= 1, f"data.count must be at least 1 for {config.source}")
@@ -153,10 +152,10 @@ def open_samples(
         say(f"left out: {name}: {problem}")
     size = config.resolution
     pictures = FolderPictures(PictureDataset(source, names, Geometry(size, (size, size))), device, say)
-    unknown = torch.empty(len(pictures), 0, device=device)
+    none = torch.empty(len(pictures), 0, device=device)
     if size > IN_MEMORY:
-        return SampleSet(pictures, unknown)
+        return SampleSet(pictures, none)
     kept = torch.empty(len(pictures), 3, size, size, dtype=torch.uint8, device=device)
     for index in torch.arange(len(pictures)).split(64):
         kept[index] = pictures[index]
-    return SampleSet(kept, unknown)
+    return SampleSet(kept, none)

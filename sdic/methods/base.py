@@ -8,11 +8,10 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
-from functools import wraps
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,22 +25,7 @@ from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_a
 from sdic.methods.options import NoOptions, make_options
 from sdic.networks.stylegan2 import Generator, Synthesis
 from sdic.types import Direction, GeneratorState, Geometry, Inversion
-from sdic.utils.tensors import fingerprint
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _without_gradients(function: Callable[P, T]) -> Callable[P, T]:
-    """Neither gradients nor inference mode, whose tensors would stay in the generator's caches and spoil a later use
-    with gradients."""
-
-    @wraps(function)
-    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
-        with torch.inference_mode(False), torch.no_grad():
-            return function(*arguments, **options)
-
-    return wrapped
+from sdic.utils.tensors import fingerprint, without_gradients
 
 
 class Inverter(ABC, nn.Module):
@@ -119,7 +103,7 @@ class Inverter(ABC, nn.Module):
 
     # What people call ------------------------------------------------------------------------------------------------
 
-    @_without_gradients
+    @without_gradients
     def invert(self, images: Tensor) -> Inversion:
         """Photos [B, 3, H', W'] in [-1, 1], RGB, aligned as the domain's photos are -> Inversion.
 
@@ -139,7 +123,7 @@ class Inverter(ABC, nn.Module):
         whole = parts[0] if len(parts) == 1 else Inversion.cat(parts)
         return replace(whole.to(torch.float32), photo=photo, method=self.name, generator=self.fingerprint)
 
-    @_without_gradients
+    @without_gradients
     def edit(
         self,
         inversion: Inversion,
@@ -191,7 +175,7 @@ class Inverter(ABC, nn.Module):
                     images[index] = edited[position : position + 1]
         return torch.cat(images)
 
-    @_without_gradients
+    @without_gradients
     def from_latent(self, latent: Tensor) -> Inversion:
         """Codes [B, L, D] of this generator, or [B, 1, D] for the same code in every row -> an Inversion to edit.
 

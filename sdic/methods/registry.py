@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from sdic.checkpoints import Bundle
-from sdic.errors import CheckpointError, UnknownNameError
+from sdic.errors import CheckpointError, ConfigError, UnknownNameError
 from sdic.methods.base import Inverter
 from sdic.methods.options import make_options
 from sdic.types import Geometry
@@ -20,6 +20,9 @@ Kind = TypeVar("Kind", bound=type[Inverter])
 
 def register(kind: Kind) -> Kind:
     """Make a method known by its name: the decorator of its class."""
+    taken = [role for role in kind.networks if hasattr(kind, role)]
+    if taken:
+        raise ConfigError(f"method {kind.method!r}: the role {taken[0]!r} is an attribute of every method already")
     METHODS[kind.method] = kind
     return kind
 

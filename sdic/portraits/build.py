@@ -95,7 +95,7 @@ class Plan:
         """What a run trains."""
         entry = find_task(TASKS.get(name, stage or name))
         config: Any = load_config(entry.config, self.config(name), words)
-        return entry.build(config, join(config.device))
+        return entry.task(config, join(config.device))
 
 
 def build(plan: Plan, stages: Sequence[str] = ORDER, say: Say = print) -> bool:

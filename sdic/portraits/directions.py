@@ -23,7 +23,7 @@ from sdic.editing.manifest import MANIFEST
 from sdic.errors import ConfigError, SdicError
 from sdic.settings import require, setting
 from sdic.training.frozen import need
-from sdic.training.task import grid, not_trained, register
+from sdic.training.task import Entry, grid, register
 from sdic.types import Direction
 from sdic.utils.files import write_atomic
 from sdic.utils.images import write_png
@@ -276,4 +276,4 @@ def _run(config: DirectionsConfig) -> int:
     return 0
 
 
-register("directions", DirectionsConfig, not_trained, "portraits: age, yaw and smile in W, in their units", _run)
+register("directions", Entry(DirectionsConfig, None, "portraits: age, yaw and smile in W, in their units", _run))

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from sdic.config import to_yaml
 from sdic.errors import CheckpointError, ConfigError, SdicError
-from sdic.settings import require
 from sdic.training import batchnorm, state
 from sdic.training.config import TrainingConfig
 from sdic.training.distributed import World, join
@@ -167,7 +166,7 @@ class Trainer:
             progress.counts[key] = progress.counts.get(key, 0) + 1
 
     def _not_finite(self, phase: Phase, values: dict[str, float], parts: list[Any], mine_is_finite: bool) -> None:
-        names = [name for part in parts for name in self.task.names(part)]
+        names = [name for part in parts for name in part.names]
         bad = [name for part in self.world.gather([] if mine_is_finite else names) for name in part]
         if not bad:  # the loss was finite everywhere, a gradient was not: any of them may be to blame
             bad = [name for part in self.world.gather(names) for name in part]
@@ -217,7 +216,7 @@ class Trainer:
         def write() -> None:
             self.results.weights(images)
             self.progress.lines = self.log.lines
-            whole = state.collect(self.task, self.scalers, self.progress, self.hashes)
+            whole = state.collect(self.task, self.scalers, self.progress)
             run = self.config.run
             write_state(self.checkpoints, images, whole, run.keep_last, run.piece_mib * 2**20)
 
@@ -231,7 +230,6 @@ class Trainer:
         config, task, world = self.config, self.task, self.world
         if any(world.gather(self.stop.wish)):
             self.stop.agree()
-        self.hashes = task.hashes()
         self.scalers = {
             phase.name: torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
             for phase in task.phases
@@ -241,7 +239,7 @@ class Trainer:
         task.averages = {role: WeightAverage(task.networks[role]) for role in averaged}
         found = resume(
             self.checkpoints,
-            lambda path, kept: state.restore(kept, task, self.scalers, self.hashes, str(path)),
+            lambda path, kept: state.restore(kept, task, self.scalers, str(path)),
             self.log.say,
         )
         self.progress = found or self.progress
@@ -274,14 +272,16 @@ class Trainer:
 
 def train(entry: Entry, config: TrainingConfig, dry_run: bool = False) -> int:
     """Run a config in this process (one of several under torchrun). Returns the exit code of `Trainer.run`."""
-    if entry.run is not None:
-        require(not dry_run, "--dry-run: this is found in one go, there is no run to describe")
-        return entry.run(config)
+    if entry.run is not None:  # what is found in one go has settings only
+        if not dry_run:
+            return entry.run(config)
+        print(to_yaml(config), end="")
+        return 0
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     world: World = join(config.device)
     try:
-        trainer = Trainer(entry.build(config, world))
+        trainer = Trainer(entry.task(config, world))
         if not dry_run:
             return trainer.run()
         if world.leads:

@@ -37,15 +37,13 @@ class Progress:
     lines: int | None = None
 
 
-def collect(
-    task: Task, scalers: Mapping[str, torch.amp.GradScaler], progress: Progress, hashes: Mapping[str, str]
-) -> dict[str, Any]:
-    """The state of a run. hashes: fingerprints of the frozen networks."""
+def collect(task: Task, scalers: Mapping[str, torch.amp.GradScaler], progress: Progress) -> dict[str, Any]:
+    """The state of a run."""
     return {
         "version": VERSION,
         "task": task.name,
         "config": to_plain(task.config),
-        "frozen": dict(hashes),
+        "frozen": task.hashes,
         "progress": dict(vars(progress)),
         "extra": {name: value.cpu() for name, value in task.extra.items()},
         "parts": {
@@ -55,20 +53,12 @@ def collect(
     }
 
 
-def restore(
-    state: dict[str, Any],
-    task: Task,
-    scalers: Mapping[str, torch.amp.GradScaler],
-    hashes: Mapping[str, str],
-    where: str,
-) -> Progress:
+def restore(state: dict[str, Any], task: Task, scalers: Mapping[str, torch.amp.GradScaler], where: str) -> Progress:
     """Put a state into a task. CheckpointError where it was made with other networks or settings."""
-    if (state["version"], state["task"]) != (VERSION, task.name):
-        raise CheckpointError(
-            f"{where}: a state of {state['task']}, version {state['version']}; this is {task.name}, version {VERSION}; "
-            "use another run.dir"
-        )
-    for role, mine in hashes.items():
+    of = state.get("task", "an earlier sdic, which counted steps")
+    if (state["version"], of) != (VERSION, task.name):
+        raise CheckpointError(f"{where}: a state of {of}; this is a run of {task.name}; use another run.dir")
+    for role, mine in task.hashes.items():
         other = str(state["frozen"].get(role))
         if other != mine:
             raise CheckpointError(

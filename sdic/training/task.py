@@ -7,10 +7,11 @@ R1 penalty every 16 steps, a generator, and its path-length penalty every 4.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,8 @@ class Task(ABC):
 
     @abstractmethod
     def batches(self, images: int) -> Iterator[Any]:
-        """This process's micro-batches, without end, after all processes together have had `images` images."""
+        """This process's micro-batches, without end, after all processes together have had `images` images. `names` of
+        a batch are its pictures', for messages."""
 
     @abstractmethod
     def loss(self, phase: str, batch: Any) -> dict[str, Tensor]:
@@ -126,10 +128,6 @@ class Task(ABC):
         export(path, {role: network.to(self.device) for role, network in networks.items()}, self.outputs, about)
         return [path]
 
-    def names(self, batch: Any) -> list[str]:
-        """The names of a micro-batch's pictures, for messages."""
-        return list(batch.names)
-
     def sizes(self) -> list[str]:
         """For `--dry-run`: lines about pictures, codes and features."""
         return []
@@ -145,6 +143,7 @@ class Task(ABC):
         """Images of one process in one micro-batch."""
         return self.config.optim.batch // (self.world.size * self.config.optim.accumulate)
 
+    @functools.cached_property
     def hashes(self) -> dict[str, str]:
         """Fingerprints of the frozen networks, the same for every file they may come from."""
         return {role: fingerprint(network) for role, network in self.frozen.items()}
@@ -219,9 +218,15 @@ class Entry:
     place of the loop, for what is found in one go."""
 
     config: type[Any]
-    build: Callable[[Any, World], Task]
+    build: Callable[[Any, World], Task] | None
     meaning: str
     run: Callable[[Any], int] | None = None
+
+    def task(self, config: Any, world: World) -> Task:
+        """The task of a config; ConfigError where there is no loop."""
+        if self.build is None:
+            raise ConfigError("this is found in one go: there is no run to describe")
+        return self.build(config, world)
 
 
 MODULES = [
@@ -232,29 +237,17 @@ MODULES = [
 _TASKS: dict[str, Entry] = {}
 
 
-def register(
-    name: str,
-    config: type[Any],
-    build: Callable[[Any, World], Task],
-    meaning: str,
-    run: Callable[[Any], int] | None = None,
-) -> None:
+def register(name: str, entry: Entry) -> None:
     """Make a task known by its name."""
-    _TASKS[name] = Entry(config, build, meaning, run)
+    _TASKS[name] = entry
 
 
-def not_trained(config: Any, world: World) -> Task:
-    """Stands for `build` where there is no loop."""
-    raise ConfigError("this is found in one go: there is no run to describe")
-
-
-def tasks(modules: Iterable[str] | None = None) -> dict[str, Entry]:
+def tasks() -> dict[str, Entry]:
     """Every task by name."""
-    found: dict[str, Entry] = {}
-    for name in MODULES if modules is None else modules:
+    for name in MODULES:
         module = importlib.import_module(name)
-        found |= module.entries() if hasattr(module, "entries") else {}
-    return {**found, **_TASKS}
+        _TASKS.update(module.entries() if hasattr(module, "entries") else {})
+    return dict(_TASKS)
 
 
 def find_task(name: str) -> Entry:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sdic.errors import CheckpointError, ConfigError
 from sdic.utils.safe import one_line
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -51,6 +57,18 @@ def set_arithmetic(one_size: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = one_size
+
+
+def without_gradients(function: Callable[P, T]) -> Callable[P, T]:
+    """Neither gradients nor inference mode, whose tensors would stay in the generator's caches and spoil a later use
+    with gradients."""
+
+    @wraps(function)
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
+        with torch.inference_mode(False), torch.no_grad():
+            return function(*arguments, **options)
+
+    return wrapped
 
 
 def read_tensors(

@@ -210,7 +210,8 @@ def test_files_of_the_version_before_extras_are_read(tmp_path: Path) -> None:
 
     code = torch.randn(2, 10, 64)
     former = {name: torch.randn(2, 3, 4, 4) for name in ("base_feature", "initial_image", "discrepancy")}
-    tensors = {"image": torch.randn(2, 3, 4, 4), "latent": code, "base_latent": code + 1, "feature": torch.ones(2, 3)}
+    tensors = {"image": torch.randn(2, 3, 4, 4), "latent": code, "base_latent": code + 1}
+    tensors["feature"] = torch.ones(2, 3, 4, 4)
     header = {"format": "sdic.inversion", "method": "tiny", "generator": "abc", "layer": "3"}
     save_file(tensors | former, tmp_path / "old.safetensors", metadata=header)
     inversion = Inversion.load(tmp_path / "old.safetensors")

@@ -41,7 +41,7 @@ class Workshop:
     def task(self, task: str, *settings: str, run: str = "", world: World | None = None) -> Any:
         entry = find_task(task)
         config = load_config(entry.config, self.config(task), [*self.words(task, run), *settings])
-        return entry.build(config, world or World(0, 1, torch.device("cpu")))
+        return entry.task(config, world or World(0, 1, torch.device("cpu")))
 
     def trainer(self, task: str, *settings: str, run: str = "") -> Trainer:
         return Trainer(self.task(task, *settings, run=run))

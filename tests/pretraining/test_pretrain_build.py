@@ -140,6 +140,11 @@ def test_former_words_give_a_line_with_the_new_ones(capsys: pytest.CaptureFixtur
         assert now in said[0]
 
 
+def test_what_is_found_in_one_go_has_no_run_to_describe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "directions", "--dry-run", "samples=9"]) == 0
+    assert "samples: 9" in capsys.readouterr().out
+
+
 def test_wrong_words_are_refused(plan: Plan) -> None:
     with pytest.raises(ConfigError, match="STAGE:key=value"):
         command.run(_parsed("portraits", "run.images=3"))

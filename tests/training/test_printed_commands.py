@@ -51,7 +51,7 @@ def test_a_printed_command_starts(words, tmp_path):
     for rank in range(size):
         world = World(rank, size, torch.device("cpu"))
         own = (*settings(words), *WITHOUT_FILES, f"run.dir={tmp_path}")
-        assert Trainer(entry.build(load_config(entry.config, config, own), world)).config.optim.batch % size == 0
+        assert Trainer(entry.task(load_config(entry.config, config, own), world)).config.optim.batch % size == 0
 
 
 def test_commands_of_every_kind_are_found():
@@ -69,4 +69,4 @@ def test_the_command_that_could_not_start_would_be_seen(tmp_path):
     words = [*WITHOUT_FILES, f"run.dir={tmp_path}"]
     config = load_config(entry.config, REPOSITORY / "configs/train/ffhq.yaml", words)
     with pytest.raises(ConfigError, match=r"optim\.batch=2 cannot be split over 4 processes"):
-        Trainer(entry.build(config, World(0, 4, torch.device("cpu"))))
+        Trainer(entry.task(config, World(0, 4, torch.device("cpu"))))

@@ -33,7 +33,7 @@ def test_overfits_eight_pictures_to_a_tenth_of_the_starting_loss(tmp_path):
     words = [f"run.dir={tmp_path / 'run'}", "run.images=100", "run.pictures=0", "validation.every=0", "run.log_every=0"]
     entry = find_task("sdic")
     config = load_config(entry.config, DEBUG, [*words, "run.tensorboard=false"])
-    trainer = Trainer(entry.build(config, World(0, 1, torch.device("cpu"))))
+    trainer = Trainer(entry.task(config, World(0, 1, torch.device("cpu"))))
     compensator = trainer.task.inverter.compensator
 
     def joint_loss(picture_set):
@@ -51,7 +51,7 @@ def test_overfits_eight_pictures_to_a_tenth_of_the_starting_loss(tmp_path):
 
     pictures = [f"data-{index:05d}" for index in range(8)]
     dataset = PictureDataset(SyntheticSource(8, prefix="data"), pictures, trainer.task.geometry)
-    frozen = trainer.task.hashes()
+    frozen = dict(trainer.task.hashes)
     before = joint_loss(dataset)
     assert trainer.run() == 0
     assert trainer.task.photos.dataset.names == pictures
@@ -171,7 +171,7 @@ def test_a_batch_that_cannot_be_shared_out_is_an_error(trainer):
 def test_resuming_beside_other_frozen_weights_or_another_model_is_an_error(tmp_path, trainer):
     run = trainer(f"run.dir={tmp_path / 'run'}", "run.images=2")
     assert run.run() == 0
-    run.task.known_hashes["generator"] = "f" * 64
+    run.task.hashes["generator"] = "f" * 64
     with pytest.raises(CheckpointError, match=r"ffff.*run\.dir"):
         run.run()
     with pytest.raises(CheckpointError, match=r"optim\.name \(was adam, is ranger\)"):

@@ -115,6 +115,16 @@ def test_a_damaged_state_does_not_push_out_the_whole_ones(whole, tmp_path, train
     assert resume(folder / "checkpoints", lambda path, state: state["progress"]["images"], print) == 14
 
 
+def test_a_state_of_another_task_or_an_earlier_version_is_refused(tmp_path, trainer):
+    for state, words in {
+        "of generator": {"version": 2, "task": "generator"},
+        "of an earlier sdic, which counted steps": {"version": 1, "progress": {"step": 3}},
+    }.items():
+        write_state(tmp_path / "run" / "checkpoints", 6, words, 1)
+        with pytest.raises(CheckpointError, match=rf"{state}; this is a run of sdic; use another run\.dir"):
+            trainer(f"run.dir={tmp_path / 'run'}").run()
+
+
 def contents(seed, count=3):
     draw = torch.Generator().manual_seed(seed)
     return {"weight": torch.randn(40, generator=draw), "step": seed, "names": ["a"] * count}

@@ -55,7 +55,7 @@ def small_trainer(*words, world=None, kind=Trainer):
     """A run small enough to be repeated, alone on the CPU if not told otherwise."""
     entry = find_task("sdic")
     config = load_config(entry.config, DEBUG, [*SMALL, *map(str, words)])
-    return kind(entry.build(config, world or World(0, 1, torch.device("cpu"))))
+    return kind(entry.task(config, world or World(0, 1, torch.device("cpu"))))
 
 
 def in_double(task):
@@ -79,7 +79,7 @@ def _child(name, config_path, words, rank, size, port, die_at, die_of, double):
         )
     world = join("cpu")
     entry = find_task(name)
-    trainer = MortalTrainer(entry.build(load_config(entry.config, config_path, words), world))
+    trainer = MortalTrainer(entry.task(load_config(entry.config, config_path, words), world))
     trainer.die_at, trainer.die_of = die_at, signal.Signals[die_of]
     if double:
         in_double(trainer.task)

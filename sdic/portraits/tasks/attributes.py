@@ -24,7 +24,7 @@ from sdic.portraits.samples import LABELS
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World
-from sdic.training.task import Phase, grid, register
+from sdic.training.task import Entry, Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
 
 NAMES = ("yaw", "smile", "age")
@@ -146,5 +146,6 @@ class AttributesTask(SamplesTask):
 
 
 register(
-    "attributes", AttributesConfig, AttributesTask, "portraits: yaw, smile and age; features of a perceptual distance"
+    "attributes",
+    Entry(AttributesConfig, AttributesTask, "portraits: yaw, smile and age; features of a perceptual distance"),
 )

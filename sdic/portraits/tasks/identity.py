@@ -23,7 +23,7 @@ from sdic.networks.portrait_nets import PortraitEmbedder, PortraitEmbedderConfig
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World
-from sdic.training.task import Phase, grid, register
+from sdic.training.task import Entry, Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
 
 VIEWS = 4  # pictures of each unseen person in the evaluation
@@ -188,4 +188,4 @@ class IdentityTask(SamplesTask):
         return networks["portrait_embedder"](self.unseen.first(16))
 
 
-register("identity", IdentityConfig, IdentityTask, "portraits: the same person across pose, age, light and details")
+register("identity", Entry(IdentityConfig, IdentityTask, "portraits: the same person across pose, age and details"))

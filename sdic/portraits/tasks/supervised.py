@@ -34,7 +34,7 @@ from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World
 from sdic.training.frozen import perceptual_from, start_from
-from sdic.training.task import Phase, register
+from sdic.training.task import Entry, Phase, register
 from sdic.training.tasks.samples import SamplesTask
 from sdic.training.tasks.stylegan2 import (
     CODES,
@@ -232,4 +232,4 @@ def code_pool(count: int, style_dim: int, device: torch.device) -> tuple[Tensor,
     return z, torch.cat([params_to_vector(portrait_of(part)) for part in z.split(20_000)])
 
 
-register("generator-supervised", SupervisedConfig, SupervisedTask, "portraits: StyleGAN2 taught by the renderer")
+register("generator-supervised", Entry(SupervisedConfig, SupervisedTask, "portraits: StyleGAN2 taught by the renderer"))

@@ -33,7 +33,7 @@ from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, RunConfig, TrainingConfig
 from sdic.training.distributed import World
 from sdic.training.frozen import need, perceptual_from
-from sdic.training.task import Phase, grid, register
+from sdic.training.task import Entry, Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
 from sdic.types import Geometry
 
@@ -126,11 +126,13 @@ class E4ETask(SamplesTask):
         model = config.model
         generator: Any = accelerate(self.place(need(config.generator, "generator", "the encoder's training")))
         sizes = generator.config
-        if config.data.resolution > sizes.resolution:
+        side = config.data.resolution
+        if side > sizes.resolution:
             raise ConfigError(
-                f"data.resolution={config.data.resolution}, but {config.generator} draws {sizes.resolution} px: an "
-                "encoder looks at pictures of the generator's size or at smaller ones (e4e: 256 of 1024)"
+                f"data.resolution={side}, but {config.generator} draws {sizes.resolution} px: an encoder looks at "
+                "pictures of the generator's size or at smaller ones (e4e: 256 of 1024)"
             )
+        self.geometry = Geometry(sizes.resolution, (side, side))
         self.generator = generator
         self.perceptual = perceptual_from(config.attributes, self.device)
         self.embedder = identity_network(config.identity).to(self.device) if config.identity else None
@@ -141,9 +143,7 @@ class E4ETask(SamplesTask):
             blocks: Any = tuple(model.blocks)
             widths: Any = tuple(model.widths)
             rows = (model.coarse, model.middle)
-            encoder: Any = E4E(
-                E4EConfig(sizes.latent_rows, sizes.style_dim, blocks, widths, *rows, config.data.resolution)
-            )
+            encoder: Any = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, blocks, widths, *rows, side))
             encoder.latent_avg.copy_(self.generator.latent_avg.cpu().expand_as(encoder.latent_avg))
             self.own = OwnCodes.of(self.generator)
             if config.start_spread > 0:
@@ -167,21 +167,10 @@ class E4ETask(SamplesTask):
         self.extra["coded"] = torch.zeros((), dtype=torch.int64, device=self.device)  # codes that have come before
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
-        side, drawn = self.config.data.resolution, self.generator.config.resolution
+        (side, _), drawn = self.geometry.input_size, self.geometry.resolution
         if side < drawn:
             self.say(f"the encoder looks at pictures of {side} px; {self.config.generator} draws {drawn} px")
         self.samples = self.open({"kind": "split"}, self.config.data.count, stopped)
-
-    @property
-    def geometry(self) -> Geometry:
-        """The generator's pictures, which the encoder looks at in `data.resolution`."""
-        side = self.config.data.resolution
-        return Geometry(self.generator.config.resolution, (side, side))
-
-    def drawn(self, code: Tensor, noise: Noise = "fixed") -> Tensor:
-        """The generator's pictures of codes [B, L, D] as the encoder and the losses look at them: [B, 3, R, R] at
-        `data.resolution`."""
-        return self.geometry.at_input_size(self.generator.synthesis(code, noise=noise).float())
 
     # A step -----------------------------------------------------------------------------------------------------------
 
@@ -254,6 +243,11 @@ class E4ETask(SamplesTask):
             self.mine(through_pool(self.extra[name], self.world.together(fresh[name]), before, self.draw))
             for name in ("real", "fake")
         )
+
+    def drawn(self, code: Tensor, noise: Noise = "fixed") -> Tensor:
+        """The generator's pictures of codes [B, L, D] as the encoder and the losses look at them: [B, 3, R, R] at
+        `data.resolution`."""
+        return self.geometry.at_input_size(self.generator.synthesis(code, noise=noise).float())
 
     @torch.no_grad()
     def codes(self, count: int) -> Tensor:
@@ -345,4 +339,4 @@ def through_pool(pool: Tensor, fresh: Tensor, before: int, draw: torch.Generator
     return result
 
 
-register("e4e", E4ETrainingConfig, E4ETask, "the encoder e4e, for a generator")
+register("e4e", Entry(E4ETrainingConfig, E4ETask, "the encoder e4e, for a generator"))

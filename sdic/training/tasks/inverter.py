@@ -50,6 +50,7 @@ class InverterTask(Task):
             for role in roles
         }
         self.geometry = geometry_of(bundle)
+        self.options: Any = make_options(kind.Options, kind.options_of(model), method)
         self.origin = {"frozen": model.frozen, **({"frozen_generator": model.generator} if model.generator else {})}
         self.origin |= {"geometry": self.geometry.to_text()}
         self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
@@ -71,19 +72,12 @@ class InverterTask(Task):
         self.inverter.recompute = model.activation_checkpointing
         self.metric_networks: Networks = build_networks(config, self.device)
         self.joint: JointLoss = build_loss(config, self.metric_networks).to(self.device)
-        self.known_hashes: dict[str, str] = {}
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
-        kind = METHODS[self.method]
-        options: Any = make_options(kind.Options, kind.options_of(self.config.model), self.method)
-        inverter = kind({**self.frozen, **networks}, self.geometry, options)
+        inverter = METHODS[self.method]({**self.frozen, **networks}, self.geometry, self.options)
         inverter.precision = self.config.precision
         return inverter
-
-    def hashes(self) -> dict[str, str]:
-        self.known_hashes = self.known_hashes or super().hashes()
-        return self.known_hashes
 
     # The data ---------------------------------------------------------------------------------------------------------
 
@@ -92,7 +86,7 @@ class InverterTask(Task):
         cache = None
         if config.data.cache != "off":
             root = Path(config.data.cache_dir) if config.data.cache_dir else Path(config.run.dir).parent / "cache"
-            cache = FirstPassCache.of(root, config.data.cache, self.inverter, self.hashes())
+            cache = FirstPassCache.of(root, config.data.cache, self.inverter, self.hashes)
         self.photos = Photos(config, self.geometry, self.world, cache, self.say)
         self.held_out = self.photos.open_validation(self.metric_networks)
         if cache is not None:
@@ -122,7 +116,7 @@ class InverterTask(Task):
     def current(self) -> Inverter:
         """The inverter whose results count."""
         inverter = self.inverter_of({role: self.average(role) for role in self.networks})
-        inverter._fingerprint = self.hashes()["generator"]
+        inverter._fingerprint = self.hashes["generator"]
         return inverter
 
     def evaluate(self) -> dict[str, float]:
@@ -181,7 +175,7 @@ class InverterTask(Task):
         return inverter.invert(self.examples(8)).image
 
     def header(self) -> dict[str, str]:
-        hashes = {f"{role}_sha256": value for role, value in self.hashes().items()}
+        hashes = {f"{role}_sha256": value for role, value in self.hashes.items()}
         return {**self.origin, **self.inverter.header(), **hashes}
 
     def sizes(self) -> list[str]:
@@ -189,7 +183,7 @@ class InverterTask(Task):
         height, width = self.geometry.input_size
         return [
             f"photos at {width}x{height}, output {sizes.resolution} px, codes {sizes.latent_rows}x{sizes.style_dim}; "
-            + ", ".join(f"{name} {value}" for name, value in vars(self.inverter.options).items())
+            + ", ".join(f"{name} {value}" for name, value in vars(self.options).items())
         ]
 
     def on_meta(self, count: int) -> Callable[[], Tensor]:
@@ -197,7 +191,7 @@ class InverterTask(Task):
         frozen, networks, joint = parts
         for module in (*frozen.values(), *networks.values(), joint):
             module.to("meta")
-        inverter = METHODS[self.method]({**frozen, **networks}, self.geometry, self.inverter.options)
+        inverter = METHODS[self.method]({**frozen, **networks}, self.geometry, self.options)
         inverter.recompute = self.config.model.activation_checkpointing
         for network in networks.values():
             network.train()

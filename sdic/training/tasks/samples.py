@@ -8,7 +8,6 @@ from typing import Any
 from sdic.changes import Noise
 from sdic.data.samples import Places, SampleSet, endless, open_samples
 from sdic.training.task import StoppedError, Task
-from sdic.types import Geometry
 
 
 class SamplesTask(Task):
@@ -61,12 +60,5 @@ class SamplesTask(Task):
         resolutions = [sizes.layer_resolution(layer) for layer in range(sizes.layers)]
         return {layer: self.randn(count, 1, size, size) for layer, size in enumerate(resolutions)}
 
-    @property
-    def geometry(self) -> Geometry:
-        """The picture sizes that it trains at: squares of `data.resolution`."""
-        side = self.config.data.resolution
-        return Geometry(side, (side, side))
-
     def header(self) -> dict[str, str]:
-        domain = {"domain": self.config.data.source} if self.config.data.known else {}
-        return {**super().header(), "geometry": self.geometry.to_text(), **domain}
+        return {**super().header(), **({"domain": self.config.data.source} if self.config.data.known else {})}

@@ -30,7 +30,7 @@ from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World
 from sdic.training.exporting import export
 from sdic.training.frozen import perceptual_from, start_from
-from sdic.training.task import Phase, grid, register
+from sdic.training.task import Entry, Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
 
 CODES = {"kind": "codes", "split": "generator"}
@@ -273,4 +273,6 @@ def compared(generator: Any, samples: SampleSet, columns: int = 8) -> Tensor:
     return grid([pictures, generator(samples.z[: len(pictures)])], min(columns, len(pictures)))
 
 
-register("generator", StyleGAN2Config, StyleGAN2Task, "StyleGAN2, adversarially: on your own pictures, or a domain's")
+register(
+    "generator", Entry(StyleGAN2Config, StyleGAN2Task, "StyleGAN2, adversarially: your own pictures, or a domain's")
+)
