@@ -60,7 +60,7 @@ DOMAINS: dict[str, Domain] = {
             perceptual="portraits-attributes",
             identity="portraits-identity",
             attributes="portraits-attributes",
-            truth="sdic.data.portraits.truth:Portraits",
+            truth="sdic.portraits.truth:Portraits",
         ),
     )
 }

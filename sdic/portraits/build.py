@@ -17,10 +17,10 @@ from typing import Any
 from sdic import zoo
 from sdic.checkpoints import copy_native
 from sdic.config import load_config, to_yaml
-from sdic.data.portraits.write import write_split
 from sdic.errors import SdicError, UnknownNameError
 from sdic.methods import METHODS
 from sdic.portraits.directions import DirectionsConfig, find_directions
+from sdic.portraits.write import write_split
 from sdic.training.distributed import join
 from sdic.training.exporting import portable
 from sdic.training.loop import Trainer

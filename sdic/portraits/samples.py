@@ -22,7 +22,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sdic.data.portraits import (
+from sdic.data.sampler import derive_seed
+from sdic.data.samples import SamplesConfig, SampleSet
+from sdic.portraits import (
     DETAIL_SWITCHES,
     VECTOR_SIZE,
     PortraitParams,
@@ -31,10 +33,8 @@ from sdic.data.portraits import (
     sample_params,
     split_params,
 )
-from sdic.data.portraits.law import LAW, portrait_of
-from sdic.data.portraits.splits import get_split
-from sdic.data.sampler import derive_seed
-from sdic.data.samples import SamplesConfig, SampleSet
+from sdic.portraits.law import LAW, portrait_of
+from sdic.portraits.splits import get_split
 from sdic.utils.files import write_atomic
 
 LABELS = VECTOR_SIZE + len(DETAIL_SWITCHES)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sdic.data.portraits import PortraitParams, params_to_vector, sample_params, specs_of, vector_layout
-from sdic.data.portraits.law import COORDINATES, IDENTITY_COORDINATES, portrait_at, portrait_of
-from sdic.data.portraits.params import HAIR_STYLES
 from sdic.errors import ConfigError
+from sdic.portraits import PortraitParams, params_to_vector, sample_params, specs_of, vector_layout
+from sdic.portraits.law import COORDINATES, IDENTITY_COORDINATES, portrait_at, portrait_of
+from sdic.portraits.params import HAIR_STYLES
 
 COUNT = 4000
 

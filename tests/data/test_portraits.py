@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from sdic.data.portraits import (
+from sdic.errors import ConfigError, UnknownNameError
+from sdic.portraits import (
     DETAIL_SWITCHES,
     SPLITS,
     VECTOR_SIZE,
@@ -25,9 +26,8 @@ from sdic.data.portraits import (
     vector_layout,
     vector_to_params,
 )
-from sdic.data.portraits.sampling import is_held_out
-from sdic.data.portraits.write import label_columns, main, write_split
-from sdic.errors import ConfigError, UnknownNameError
+from sdic.portraits.sampling import is_held_out
+from sdic.portraits.write import label_columns, main, write_split
 
 SIZE = 64
 

@@ -184,7 +184,7 @@ def test_the_evaluation_names_no_domain_and_no_method():
     for path in (zoo.REPOSITORY / "sdic" / "evaluation").glob("*.py"):
         words = set(path.read_text().replace('"', " ").replace("'", " ").split())
         assert not words & {*DOMAINS, *METHODS} - {"sdic"}, path
-        assert "sdic.data.portraits" not in path.read_text()
+        assert "sdic.portraits" not in path.read_text()
 
 
 class Greys:

@@ -7,8 +7,6 @@ import json
 import pytest
 import torch
 
-from sdic.data.portraits import PortraitParams, field_spec, split_params
-from sdic.data.portraits.truth import Portraits, draw, move
 from sdic.domains import DOMAINS, domain
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.evaluation.editing import parse_changes
@@ -17,6 +15,8 @@ from sdic.evaluation.methods import resolve
 from sdic.evaluation.results import ResultsFile
 from sdic.evaluation.summary import better_up_to, gain, mean, over_changes
 from sdic.evaluation.tables import better_sentence, inversion_table, table
+from sdic.portraits import PortraitParams, field_spec, split_params
+from sdic.portraits.truth import Portraits, draw, move
 from sdic.types import Geometry
 from sdic.utils.images import in_levels
 

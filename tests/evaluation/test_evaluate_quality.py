@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sdic.data.portraits.truth import Portraits
 from sdic.evaluation.quality import generator_quality
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
+from sdic.portraits.truth import Portraits
 from sdic.types import Geometry
 
 

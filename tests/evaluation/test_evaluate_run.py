@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from sdic.data.portraits.write import write_split
 from sdic.evaluation import work
 from sdic.methods.e4e import E4EInverter
 from sdic.methods.sdic import SDICInverter
+from sdic.portraits.write import write_split
 
 FEW = ("--limit", "2", "--edit-limit", "1", "--change", "yaw=10,20", "--change", "age=20", "--sheet", "1")
 MEASURES = {"psnr", "ssim", "l2", "perceptual", "id", "seconds", "images", "edits"}
@@ -78,7 +78,7 @@ def test_what_a_run_writes(whole):
 
 def test_a_second_run_computes_nothing_and_says_the_same(call_evaluate, whole, monkeypatch):
     calls = counting(monkeypatch)
-    monkeypatch.setattr("sdic.data.portraits.truth.render", lambda *args, **options: pytest.fail("drawn again"))
+    monkeypatch.setattr("sdic.portraits.truth.render", lambda *args, **options: pytest.fail("drawn again"))
     _, second, _ = call_evaluate(*FEW, out=whole.out)
     assert second == whole.numbers
     assert calls == {"e4e": 0, "sdic": 0}
@@ -152,7 +152,7 @@ def test_the_generator_is_measured_beside_real_pictures(evaluate, monkeypatch, c
     assert found["frechet"] > found["frechet_of_real"] > 0
     assert set(numbers) == {"e4e"}
     assert "Fréchet distance" in capsys.readouterr().out
-    monkeypatch.setattr("sdic.data.portraits.truth.render", lambda *args, **options: pytest.fail("drawn again"))
+    monkeypatch.setattr("sdic.portraits.truth.render", lambda *args, **options: pytest.fail("drawn again"))
     assert evaluate(*words)[2]["generator"] == found
 
 

@@ -14,12 +14,12 @@ from safetensors import safe_open
 
 from sdic.checkpoints import read_bundle
 from sdic.config import load_config
-from sdic.data.portraits import VECTOR_SIZE, vector_layout
-from sdic.data.portraits.law import COORDINATES
 from sdic.data.samples import Places
 from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, ParameterEncoder
 from sdic.networks.stylegan2 import Generator, GeneratorConfig, Mapping
+from sdic.portraits import VECTOR_SIZE, vector_layout
+from sdic.portraits.law import COORDINATES
 from sdic.portraits.samples import Recipe, render_samples
 from sdic.portraits.tasks.attributes import attribute_values
 from sdic.portraits.tasks.mapping import LIFT, OFFSET, center_styles, lay_wires, solve_output
@@ -282,7 +282,7 @@ def test_people_stay_the_same_in_all_their_views() -> None:
 
 
 def test_attribute_values_are_in_their_units() -> None:
-    from sdic.data.portraits import PortraitParams
+    from sdic.portraits import PortraitParams
     from sdic.portraits.samples import labels_of
 
     params = PortraitParams.defaults(2, yaw=torch.tensor([-20.0, 35.0]), smile=0.4, age=torch.tensor([11.0, 70.0]))

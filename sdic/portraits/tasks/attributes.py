@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.data.portraits import VECTOR_SIZE, vector_layout, vector_to_params
-from sdic.data.portraits.params import field_spec
 from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig, SampleSet
 from sdic.errors import ConfigError
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet
+from sdic.portraits import VECTOR_SIZE, vector_layout, vector_to_params
+from sdic.portraits.params import field_spec
 from sdic.portraits.samples import LABELS
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.data.portraits import vector_layout
-from sdic.data.portraits.params import specs_of
 from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig
 from sdic.losses.identity import arcface_loss
 from sdic.networks.portrait_nets import PortraitEmbedder, PortraitEmbedderConfig
+from sdic.portraits import vector_layout
+from sdic.portraits.params import specs_of
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World

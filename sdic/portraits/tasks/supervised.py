@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdic.data.portraits import VECTOR_SIZE, params_to_vector
-from sdic.data.portraits.law import COORDINATES, portrait_of
 from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig
 from sdic.losses.reconstruction import face_weight, pixel_loss
 from sdic.networks.portrait_nets import ParameterEncoder
 from sdic.networks.stylegan2 import Generator, Synthesis
+from sdic.portraits import VECTOR_SIZE, params_to_vector
+from sdic.portraits.law import COORDINATES, portrait_of
 from sdic.portraits.tasks.mapping import OFFSET, center_styles, lay_wires, solve_output
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..params import PortraitParams
 from .accessories import earring_distance, glasses_distance, hat_distance, hat_edge
 from .geometry import face_distance, skull_distance, torso_distance
 from .hair import Hair, derive_hair, family_of, hair_distance
-from .params import PortraitParams
 from .sdf import cut, join
 from .shape import PIVOT, Shape, derive_shape, head_rotation
 

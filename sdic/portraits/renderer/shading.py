@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..params import PortraitParams
 from .details import paint_marks, pattern_cover, shirt_word, wall_words
 from .face import Paint, paint_face, relief
 from .hair import CURLED, Hair, growth
 from .look import Look, derive_look, to_linear
 from .noise import spot_noise, strand_noise
-from .params import PortraitParams
 from .sdf import length2, ramp, smoothstep
 from .shape import Rows
 from .trace import CLOTH, FRAME, HAIR, HAT, LENS, METAL, SKIN, VIEW_Y, Rays, Scene

@@ -1,4 +1,4 @@
-"""Writing a split to a folder or zip of PNGs with its labels: ``python -m sdic.data.portraits.write --help``."""
+"""Writing a split to a folder or zip of PNGs with its labels: ``python -m sdic.portraits.write --help``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ import torch
 from sdic.errors import ConfigError, SdicError
 from sdic.utils.files import atomic_file, remove_temporaries, write_atomic
 
-from .draw import render
 from .law import LAW
 from .params import SPECS, PortraitParams
 from .png import encode_png
+from .renderer.draw import render
 from .splits import SPLITS, split_params, split_seeds
 
 LABELS, SETTINGS = "labels.csv", "portraits.json"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from .params import HAIR_STYLES, PortraitParams
+from ..params import HAIR_STYLES, PortraitParams
 from .sdf import cut, join, length2, ramp, round_ellipsoid, smoothstep, sphere
 from .shape import Rows
 

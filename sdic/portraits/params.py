@@ -1,7 +1,7 @@
 """The typed record of everything a portrait depends on: a batch of N portraits, one tensor a field.
 
 Every field declares its group, unit, range and meaning once, in its annotation; checks, CSV columns and the flat
-vector of :mod:`sdic.data.portraits.vector` are all derived from that declaration.
+vector of :mod:`sdic.portraits.vector` are all derived from that declaration.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _choice(group: Group, choices: tuple[str, ...], doc: str) -> FieldSpec:
 class PortraitParams:
     """A batch of N portraits; all tensors share N and the device.
 
-    Build one with :meth:`defaults` (an average face) or :func:`sdic.data.portraits.sample_params`. Index with an int, a
+    Build one with :meth:`defaults` (an average face) or :func:`sdic.portraits.sample_params`. Index with an int, a
     slice, or a list or tensor of positions (a batch comes back); change with :meth:`replace`; join with :meth:`cat`.
     """
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from .params import PortraitParams
+from ..params import PortraitParams
 from .sdf import smoothstep
 
 PIVOT = (0.0, -0.40, -0.10)

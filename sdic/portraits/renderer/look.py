@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .params import PortraitParams
+from ..params import PortraitParams
 from .sdf import smoothstep
 from .shape import Rows, childhood, elderliness
 

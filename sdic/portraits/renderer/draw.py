@@ -11,8 +11,8 @@ from torch.nn.functional import max_pool2d
 
 from sdic.errors import ConfigError
 
+from ..params import PortraitParams
 from .hair import family_of
-from .params import PortraitParams
 from .shading import Shader, tone
 from .trace import FAR, NEAR, Rays, Scene, march, normals, occlusion
 
@@ -73,7 +73,7 @@ def _chunks(params: PortraitParams, chunk: int) -> Iterator[Tensor]:
 @dataclass
 class Hits:
     """What each of M rays met: material [M] (EMPTY for background), depth [M] (FAR for background), world normal [3, M]
-    and occlusion [2, M] (see :func:`sdic.data.portraits.trace.occlusion`)."""
+    and occlusion [2, M] (see :func:`sdic.portraits.trace.occlusion`)."""
 
     material: Tensor
     depth: Tensor

@@ -16,9 +16,9 @@ from sdic.errors import ConfigError
 from sdic.types import Geometry
 from sdic.utils.images import in_levels
 
-from .draw import render
 from .law import LAW
 from .params import DETAIL_SWITCHES, PortraitParams, field_spec
+from .renderer.draw import render
 from .splits import split_params, split_seeds
 
 SPLIT = "test"

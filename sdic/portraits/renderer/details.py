@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from ..params import TEXTS
 from .face import Paint
-from .params import TEXTS
 from .sdf import ramp
 
 # Five columns by seven rows a glyph; each number is a row, its highest of five bits the left column.

@@ -1,0 +1,1 @@
+"""How a portrait is drawn: signed distances, spheres traced along rays, shading. `draw.render` is its one door."""
