@@ -55,6 +55,7 @@ def pictures() -> dict[str, bytes]:
         "plain.pcx": (colour, "PCX", {}),
         "plain.sgi": (colour, "SGI", {}),
     }
+    Image.init()  # otherwise Pillow knows only the formats that were met before
     if "AVIF" in Image.SAVE:
         made["plain.avif"] = (colour, "AVIF", {})
     found = {}
