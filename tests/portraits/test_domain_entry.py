@@ -54,7 +54,7 @@ def test_one_entry_is_enough(dots: None) -> None:
 
 
 def test_a_domain_that_is_not_drawn_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UnknownNameError, match="unknown data.source 'face'; known: .*portraits"):
+    with pytest.raises(UnknownNameError, match=r"unknown data\.source 'face'; known: .*portraits"):
         SamplesConfig("face")
     assert main(["build", "portrait"]) == 2
     assert "unknown domain to build 'portrait' (did you mean 'portraits'?)" in capsys.readouterr().err
