@@ -8,6 +8,7 @@ Shapes: N codes, D style width, K attributes.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -154,13 +155,11 @@ def _useful(asked: Sequence[float], measured: Sequence[float]) -> tuple[float, f
     """The widest range around 0 in which |measured - asked| <= TOLERANCE |asked| (at least one step either way)."""
     zero = len(asked) // 2
 
+    def fits(i: int) -> bool:
+        return abs(measured[i] - asked[i]) <= TOLERANCE * abs(asked[i]) + 1e-9
+
     def reach(indices: range) -> float:
-        last = asked[indices[0]]
-        for i in indices:
-            if abs(measured[i] - asked[i]) > TOLERANCE * abs(asked[i]) + 1e-9:
-                break
-            last = asked[i]
-        return last
+        return asked[[indices[0], *itertools.takewhile(fits, indices)][-1]]
 
     return reach(range(zero - 1, -1, -1)), reach(range(zero + 1, len(asked)))
 
