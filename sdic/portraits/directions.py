@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -206,10 +206,7 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
         }
         report[name] = {
             "accuracy": found[place][1],
-            "per_unit": curve.per_unit,
-            "limits": list(curve.limits),
-            "asked": curve.asked,
-            "measured": curve.measured,
+            **asdict(curve),
             "side_effects": {"at": step, **side},
         }
         source = {"found": f"linear SVM on {config.samples} codes, extremes {config.extremes:g}, seed {config.seed}"}

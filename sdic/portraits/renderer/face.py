@@ -6,8 +6,6 @@ units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -22,32 +20,22 @@ def _bump(x: Tensor, width: Tensor | float) -> Tensor:
     return t * t
 
 
-@dataclass(frozen=True)
-class Mouth:
-    """The mouth's lines at points of the face: heights of the lips' edges, and how far along the lips (0 = corner)."""
-
-    top: Tensor
-    inner_top: Tensor
-    inner_bottom: Tensor
-    bottom: Tensor
-    across: Tensor
-
-    @classmethod
-    def at(cls, k: Rows, x: Tensor) -> Mouth:
-        t2 = (x / k.mouth_w).square()
-        across = (1 - t2).clamp_(min=0)
-        seam = k.mouth_y + k.mouth_bend * (t2.clamp(max=1.3) - 0.45)
-        inner_top = seam + 0.22 * k.open_mouth * across
-        inner_bottom = seam - 0.78 * k.open_mouth * torch.sqrt(across) * (0.4 + 0.6 * across)
-        full = torch.sqrt(across + 1e-6)
-        bow = 1 - 0.28 * _bump(x, 0.05)
-        return cls(inner_top + k.lip_up * full * bow, inner_top, inner_bottom, inner_bottom - k.lip_low * full, across)
+def mouth_at(k: Rows, x: Tensor) -> Rows:
+    """The mouth's lines: heights of the lips' edges, and how far along the lips a point is (across, 0 = corner)."""
+    t2 = (x / k.mouth_w).square()
+    across = (1 - t2).clamp_(min=0)
+    seam = k.mouth_y + k.mouth_bend * (t2.clamp(max=1.3) - 0.45)
+    inner_top = seam + 0.22 * k.open_mouth * across
+    inner_bottom = seam - 0.78 * k.open_mouth * torch.sqrt(across) * (0.4 + 0.6 * across)
+    full = torch.sqrt(across + 1e-6)
+    top, bottom = inner_top + k.lip_up * full * (1 - 0.28 * _bump(x, 0.05)), inner_bottom - k.lip_low * full
+    return Rows(top=top, inner_top=inner_top, inner_bottom=inner_bottom, bottom=bottom, across=across)
 
 
 def relief(k: Rows, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Height of the fine surface above the traced one; its slope tilts the normals."""
     ax = x.abs()
-    m = Mouth.at(k, x)
+    m = mouth_at(k, x)
     upper = _bump(y - 0.5 * (m.top + m.inner_top), 0.6 * (m.top - m.inner_top) + 0.02)
     lower = _bump(y - 0.5 * (m.bottom + m.inner_bottom), 0.6 * (m.inner_bottom - m.bottom) + 0.02)
     h = (0.009 * upper + 0.018 * lower) * smoothstep(0.0, 0.25, m.across)
@@ -140,7 +128,7 @@ def _facial_hair(paint: Paint, k: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Ten
 
 def _mouth(paint: Paint, k: Rows, x: Tensor, y: Tensor, front: Tensor, px: float) -> tuple[Tensor, Tensor]:
     """Returns the masks of the lips and of the opening."""
-    m = Mouth.at(k, x)
+    m = mouth_at(k, x)
     soft = 0.5 * px + 0.006
     inside_lips = torch.minimum(m.top - y, y - m.bottom)
     lips = ramp(-soft, soft, inside_lips) * ramp(0.0, 0.10, m.across) * front

@@ -70,14 +70,6 @@ class IdentityConfig(TrainingConfig):
         require(self.data.known, "the identity network needs several pictures of each person: data.source=portraits")
 
 
-class Centers(nn.Module):
-    """ArcFace's class centres: `weight` [K, E]."""
-
-    def __init__(self, classes: int, embedding: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(classes, embedding))
-
-
 def trait_columns() -> list[int]:
     """The columns of the labels that make a person: those of the identity's parameters."""
     layout = vector_layout()
@@ -131,13 +123,12 @@ class IdentityTask(SamplesTask):
         super().__init__(config, world)
         data, sizes = config.data, config.model
         pictures = -(-data.people * data.views // data.chunk) * data.chunk  # chunks are whole
-        blocks: Any = tuple(sizes.blocks)
-        widths: Any = tuple(sizes.widths)
+        embedder: Any = (sizes.size, tuple(sizes.blocks), tuple(sizes.widths), sizes.embedding)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
-            networks = {
-                "embedder": PortraitEmbedder(PortraitEmbedderConfig(sizes.size, blocks, widths, sizes.embedding)),
-                "centers": Centers(-(-pictures // data.views), sizes.embedding),
+            networks: dict[str, nn.Module] = {
+                "embedder": PortraitEmbedder(PortraitEmbedderConfig(*embedder)),
+                "centers": nn.Embedding(-(-pictures // data.views), sizes.embedding),  # ArcFace's class centres
                 "reader": nn.Linear(sizes.embedding, len(trait_columns())),
             }
         self.networks = {role: self.trained(network) for role, network in networks.items()}
