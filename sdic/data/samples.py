@@ -96,6 +96,11 @@ class SampleSet:
         """The first `count` pictures (fewer where there are fewer): [B, 3, R, R]."""
         return self.batch(torch.arange(min(count, len(self)), device=self.pictures.device))
 
+    @torch.no_grad()
+    def through(self, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a network in eval mode makes of all pictures, in batches: [N, ...]."""
+        return torch.cat([network(self.batch(index)) for index in self.places(64)])
+
     def places(self, batch: int) -> tuple[Tensor, ...]:
         """The indices of all pictures, in batches."""
         return torch.arange(len(self), device=self.pictures.device).split(batch)

@@ -193,8 +193,7 @@ def _contrast(picture: Tensor) -> Tensor:
     """[n, size, size]: pixels of [3, n, size, size] whose colour differs from a neighbour's."""
     edge = torch.zeros(picture.shape[1:], dtype=torch.bool, device=picture.device)
     for dim in (1, 2):
-        length = picture.shape[dim + 1] - 1
-        step = (picture.narrow(dim + 1, 1, length) - picture.narrow(dim + 1, 0, length)).abs().amax(0) > CONTRAST
-        edge.narrow(dim, 0, length).logical_or_(step)
-        edge.narrow(dim, 1, length).logical_or_(step)
+        step = picture.diff(dim=dim + 1).abs().amax(0) > CONTRAST
+        for first in (0, 1):  # both sides of a step
+            edge.narrow(dim, first, step.shape[dim]).logical_or_(step)
     return edge

@@ -6,6 +6,8 @@ number. Depth is the world's z, which falls as a ray leaves the camera.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -115,11 +117,7 @@ class Scene:
 
     def distance(self, body: Rows, world: Tensor, head: Tensor) -> Tensor:
         """Distance [M] to whatever is nearest."""
-        found, _ = self.distances(body, world, head)
-        nearest = found[0]
-        for other in found[1:]:
-            nearest = torch.minimum(nearest, other)
-        return nearest
+        return functools.reduce(torch.minimum, self.distances(body, world, head)[0])
 
     def nearest(self, body: Rows, world: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
         """Distance [M] and material [M] of whatever is nearest."""
