@@ -123,11 +123,12 @@ class IdentityTask(SamplesTask):
         super().__init__(config, world)
         data, sizes = config.data, config.model
         pictures = -(-data.people * data.views // data.chunk) * data.chunk  # chunks are whole
-        embedder: Any = (sizes.size, tuple(sizes.blocks), tuple(sizes.widths), sizes.embedding)
+        blocks: Any = tuple(sizes.blocks)
+        widths: Any = tuple(sizes.widths)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
-            networks: dict[str, nn.Module] = {
-                "embedder": PortraitEmbedder(PortraitEmbedderConfig(*embedder)),
+            networks = {
+                "embedder": PortraitEmbedder(PortraitEmbedderConfig(sizes.size, blocks, widths, sizes.embedding)),
                 "centers": nn.Embedding(-(-pictures // data.views), sizes.embedding),  # ArcFace's class centres
                 "reader": nn.Linear(sizes.embedding, len(trait_columns())),
             }
