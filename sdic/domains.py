@@ -1,4 +1,4 @@
-"""The domains: one entry says a domain's picture sizes, its directions, what measures it, and where truth comes from.
+"""The domains: one entry says a domain's picture sizes, its directions, what measures it, and what draws it.
 
 Shapes: N pictures; M changes of an attribute, ascending; H and W size of the pictures, which are in [-1, 1].
 """
@@ -28,7 +28,10 @@ class Domain:
     directions: whose directions in `editings/manifest.yaml` fit; "" for those under the domain's own name.
     perceptual: "pretrained" (LPIPS), or a model or file whose features measure distance. identity: a model or file
     that embeds pictures. attributes: a model or file that measures attributes. Each may be "": there is none.
-    truth: "MODULE:CLASS" of a `TruthSource`, imported when it is used; "" where the truth of edits is not known.
+    truth: "MODULE:CLASS" of a `TruthSource`; "" where the truth of edits is not known.
+    samples, tasks, build: modules, or "" for none: what draws pictures to train on (its `open_samples` is called as
+    `data.samples.open_samples` is), what registers further tasks, what trains everything in order (its `Plan`, `build`
+    and `ORDER`). All of them are imported when they are used.
     """
 
     name: str
@@ -38,6 +41,9 @@ class Domain:
     identity: str = "moco"
     attributes: str = ""
     truth: str = ""
+    samples: str = ""
+    tasks: str = ""
+    build: str = ""
 
     def truth_source(self) -> type[TruthSource] | None:
         """The class that draws pictures of this domain with the truth of their edits, or None."""
@@ -61,6 +67,9 @@ DOMAINS: dict[str, Domain] = {
             identity="portraits-identity",
             attributes="portraits-attributes",
             truth="sdic.portraits.truth:Portraits",
+            samples="sdic.portraits.samples",
+            tasks="sdic.portraits.tasks",
+            build="sdic.portraits.build",
         ),
     )
 }
@@ -80,6 +89,11 @@ def domain(name: str) -> Domain:
     if name not in DOMAINS:
         raise UnknownNameError("domain", name, DOMAINS)
     return DOMAINS[name]
+
+
+def modules(part: str) -> dict[str, str]:
+    """Domain -> its module "samples", "tasks" or "build", of the domains that have one."""
+    return {name: module for name, entry in DOMAINS.items() if (module := getattr(entry, part))}
 
 
 def directions_of(name: str) -> str:

@@ -87,7 +87,7 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_the_rendered_domain_is_known_by_its_name_alone() -> None:
-    """Registries import it when its name is asked for (`data.samples.DOMAINS`, `training.task.MODULES`)."""
+    """What its entry in `sdic.domains` names is imported when it is asked for."""
     users = [path for path in FILES if "portraits" in imports(path) and path.parts[len(PACKAGE.parts)] != "portraits"]
     assert users == []
 

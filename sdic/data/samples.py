@@ -18,14 +18,13 @@ from torch import Tensor
 from sdic.data.dataset import PictureDataset
 from sdic.data.sampler import EpochOrder, ResumableSampler
 from sdic.data.sources import SOURCES, Request, open_source
+from sdic.domains import modules
 from sdic.errors import UnknownNameError
 from sdic.settings import require, setting
 from sdic.types import Geometry
 
 IN_MEMORY = 256  # the largest side at which a user's pictures are all kept in memory
 READERS = 8  # threads that decode a batch
-DOMAINS = {"portraits": "sdic.portraits.samples"}
-"""Sources that know more than pictures: name -> the module whose `open_samples` makes them."""
 
 
 @dataclass
@@ -41,8 +40,9 @@ class SamplesConfig:
     flip: bool = setting(False, "mirror at random (one's own pictures only)")
 
     def __post_init__(self) -> None:
-        if self.source not in (*DOMAINS, *SOURCES, "auto"):
-            raise UnknownNameError("data.source", self.source, [*DOMAINS, *SOURCES, "auto"])
+        sources = [*modules("samples"), *SOURCES, "auto"]
+        if self.source not in sources:
+            raise UnknownNameError("data.source", self.source, sources)
         require(self.resolution >= 16, f"data.resolution must be at least 16, got {self.resolution}")
         require(self.count >= 0 and self.chunk >= 1, "data.count must not be negative, data.chunk at least 1")
         require(self.known or self.path != "", f"data.source={self.source} needs data.path=PICTURES")
@@ -51,7 +51,7 @@ class SamplesConfig:
     @property
     def known(self) -> bool:
         """Whether more is known of the pictures than themselves."""
-        return self.source in DOMAINS
+        return self.source in modules("samples")
 
 
 class FolderPictures:
@@ -95,6 +95,11 @@ class SampleSet:
     def first(self, count: int) -> Tensor:
         """The first `count` pictures (fewer where there are fewer): [B, 3, R, R]."""
         return self.batch(torch.arange(min(count, len(self)), device=self.pictures.device))
+
+    @torch.no_grad()
+    def through(self, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a network in eval mode makes of all pictures, in batches: [N, ...]."""
+        return torch.cat([network(self.batch(index)) for index in self.places(64)])
 
     def places(self, batch: int) -> tuple[Tensor, ...]:
         """The indices of all pictures, in batches."""
@@ -145,7 +150,7 @@ def open_samples(
     """
     if config.known:
         require(count >= 1, f"data.count must be at least 1 for {config.source}")
-        module = importlib.import_module(DOMAINS[config.source])
+        module = importlib.import_module(modules("samples")[config.source])
         return module.open_samples(config, count, device, recipe, rank, world, stopped, say)
     source, names, broken = open_source(Request(config.source, config.path, limit=config.count))
     for name, problem in broken.items():

@@ -3,8 +3,7 @@
 ``sample_params(seeds)`` draws portraits, ``render(params, size)`` draws their pictures, and
 ``render(params.replace(smile=1.0), size)`` the truth of an edit. :mod:`.splits` says which seeds train what,
 :mod:`.write` makes data sets, :mod:`.truth` gives an evaluation pictures with the truth of their edits, :mod:`.tasks`
-and :mod:`.build` train what ships. Nothing outside imports this package: the registries of `sdic.domains`,
-`sdic.data.samples` and the tasks know it by name.
+and :mod:`.build` train what ships. Nothing outside imports this package: its entry in `sdic.domains` names it.
 """
 
 from .params import DETAIL_SWITCHES, FieldSpec, PortraitParams, field_spec, specs_of

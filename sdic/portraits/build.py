@@ -235,11 +235,7 @@ def _inverter(plan: Plan, name: str, minutes: float) -> bool:
         start = [f"model.start={folder / 'checkpoints' / 'best.safetensors'}"]
     result = plan.runs / name / "result"
     write_atomic(result / "log.txt", "".join(logs))
-    ship(plan, name, result, result / "log.txt", _partners(plan))
+    # What the header says of the partners, which ship beside it: bare names, so that the folder works wherever it is.
+    partners = {"frozen": plan.file("encoder").name, "frozen_generator": plan.file("generator").name}
+    ship(plan, name, result, result / "log.txt", partners)
     return True
-
-
-def _partners(plan: Plan) -> dict[str, str]:
-    """What the header of trained networks says about their partners, which ship beside them: bare names, so that the
-    folder works wherever it is."""
-    return {"frozen": plan.file("encoder").name, "frozen_generator": plan.file("generator").name}

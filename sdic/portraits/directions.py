@@ -8,9 +8,10 @@ Shapes: N codes, D style width, K attributes.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,13 +155,11 @@ def _useful(asked: Sequence[float], measured: Sequence[float]) -> tuple[float, f
     """The widest range around 0 in which |measured - asked| <= TOLERANCE |asked| (at least one step either way)."""
     zero = len(asked) // 2
 
+    def fits(i: int) -> bool:
+        return abs(measured[i] - asked[i]) <= TOLERANCE * abs(asked[i]) + 1e-9
+
     def reach(indices: range) -> float:
-        last = asked[indices[0]]
-        for i in indices:
-            if abs(measured[i] - asked[i]) > TOLERANCE * abs(asked[i]) + 1e-9:
-                break
-            last = asked[i]
-        return last
+        return asked[[indices[0], *itertools.takewhile(fits, indices)][-1]]
 
     return reach(range(zero - 1, -1, -1)), reach(range(zero + 1, len(asked)))
 
@@ -207,10 +206,7 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
         }
         report[name] = {
             "accuracy": found[place][1],
-            "per_unit": curve.per_unit,
-            "limits": list(curve.limits),
-            "asked": curve.asked,
-            "measured": curve.measured,
+            **asdict(curve),
             "side_effects": {"at": step, **side},
         }
         source = {"found": f"linear SVM on {config.samples} codes, extremes {config.extremes:g}, seed {config.seed}"}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sdic.errors import ConfigError
 
-from .params import CLOTHES_STYLES, SPECS, PortraitParams
+from .params import CLOTHES_STYLES, PortraitParams, field_spec
 
 LAW = 2  # number of the law by which seeds become portraits; the pictures of a split are others where it is another
 EDGE = 1e-6  # how close to 0 and 1 a uniform number comes
@@ -74,11 +74,9 @@ def portrait_at(coordinates: Tensor, sphere: int = 0) -> PortraitParams:
     dimensions in which the coordinates are a point on a sphere; 0 where they are independent normal numbers.
     """
     taken = _Coordinates(coordinates, sphere)
-    fields = {**_identity(taken), **_nuisance(taken)}
     values = PortraitParams.defaults(len(coordinates), coordinates.device).as_dict()
-    for spec in SPECS:
-        if spec.name in fields:
-            values[spec.name] = fields[spec.name].to(spec.dtype).contiguous()
+    for name, value in {**_identity(taken), **_nuisance(taken)}.items():
+        values[name] = value.to(field_spec(name).dtype).contiguous()
     return PortraitParams(**values)
 
 

@@ -1,15 +1,15 @@
 """The typed record of everything a portrait depends on: a batch of N portraits, one tensor a field.
 
-Every field declares its group, unit, range and meaning once, in its annotation; checks, CSV columns and the flat
-vector of :mod:`sdic.portraits.vector` are all derived from that declaration.
+Every field declares its group, unit, range and meaning once; checks, CSV columns and the flat vector of
+:mod:`sdic.portraits.vector` are all derived from that declaration.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal, get_type_hints
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -56,18 +56,16 @@ class FieldSpec:
         return (count,) if self.width == 1 else (count, self.width)
 
 
-def _real(
-    group: Group, low: float, high: float, default: float, doc: str, *, unit: str = "relative", width: int = 1
-) -> FieldSpec:
-    return FieldSpec("", group, low, high, default, unit, doc, width)
+def _field(group: Group, low: float, high: float, default: float, doc: str, unit: str = "relative", **more: Any) -> Any:
+    return dataclasses.field(metadata={"spec": FieldSpec("", group, low, high, default, unit, doc, **more)})
 
 
-def _color(group: Group, default: float, doc: str) -> FieldSpec:
-    return FieldSpec("", group, 0, 1, default, "sRGB", doc, width=3)
+def _color(group: Group, default: float, doc: str) -> Any:
+    return _field(group, 0, 1, default, doc, "sRGB", width=3)
 
 
-def _choice(group: Group, choices: tuple[str, ...], doc: str) -> FieldSpec:
-    return FieldSpec("", group, 0, len(choices) - 1, 0, "index", doc, choices=choices)
+def _choice(group: Group, choices: tuple[str, ...], doc: str) -> Any:
+    return _field(group, 0, len(choices) - 1, 0, doc, "index", choices=choices)
 
 
 @dataclass(frozen=True)
@@ -79,95 +77,79 @@ class PortraitParams:
     """
 
     # Attributes: what an edit moves.
-    yaw: Annotated[
-        Tensor, _real("attribute", -60, 60, 0, "head turn; positive turns the nose to the picture's right", unit="deg")
-    ]
-    pitch: Annotated[Tensor, _real("attribute", -25, 25, 0, "head nod; positive lifts the chin", unit="deg")]
-    roll: Annotated[
-        Tensor, _real("attribute", -20, 20, 0, "head tilt; positive is clockwise in the picture", unit="deg")
-    ]
-    smile: Annotated[Tensor, _real("attribute", -1, 1, 0, "-1 frown, 0 neutral, about 0.3 lips part, 1 laugh")]
-    age: Annotated[
-        Tensor, _real("attribute", 6, 85, 30, "shape below 18, wrinkles and spots from 35, grey from 40", unit="years")
-    ]
+    yaw: Tensor = _field("attribute", -60, 60, 0, "head turn; positive turns the nose to the picture's right", "deg")
+    pitch: Tensor = _field("attribute", -25, 25, 0, "head nod; positive lifts the chin", "deg")
+    roll: Tensor = _field("attribute", -20, 20, 0, "head tilt; positive is clockwise in the picture", "deg")
+    smile: Tensor = _field("attribute", -1, 1, 0, "-1 frown, 0 neutral, about 0.3 lips part, 1 laugh")
+    age: Tensor = _field("attribute", 6, 85, 30, "shape below 18, wrinkles and spots from 35, grey from 40", "years")
 
     # Identity: what makes a person.
-    face_width: Annotated[Tensor, _real("identity", -1, 1, 0, "narrow to wide head")]
-    face_length: Annotated[Tensor, _real("identity", -1, 1, 0, "short to long lower face")]
-    jaw_width: Annotated[Tensor, _real("identity", -1, 1, 0, "tapered to square jaw")]
-    chin: Annotated[Tensor, _real("identity", -1, 1, 0, "receding to prominent chin")]
-    cheeks: Annotated[Tensor, _real("identity", -1, 1, 0, "hollow to full cheeks")]
-    nose_width: Annotated[Tensor, _real("identity", -1, 1, 0, "narrow to wide nose")]
-    nose_length: Annotated[Tensor, _real("identity", -1, 1, 0, "short to long nose")]
-    nose_height: Annotated[Tensor, _real("identity", -1, 1, 0, "flat to projecting nose")]
-    mouth_width: Annotated[Tensor, _real("identity", -1, 1, 0, "narrow to wide mouth")]
-    lips: Annotated[Tensor, _real("identity", -1, 1, 0, "thin to full lips")]
-    lip_tint: Annotated[Tensor, _real("identity", 0, 1, 0, "natural to red lips")]
-    eye_size: Annotated[Tensor, _real("identity", -1, 1, 0, "small to large eyes")]
-    eye_spacing: Annotated[Tensor, _real("identity", -1, 1, 0, "close to wide-set eyes")]
-    eye_tilt: Annotated[Tensor, _real("identity", -1, 1, 0, "outer corners low to high")]
-    lashes: Annotated[Tensor, _real("identity", 0, 1, 0.3, "faint to strong lash line")]
-    eye_color: Annotated[Tensor, _color("identity", 0.35, "iris")]
-    brow_thickness: Annotated[Tensor, _real("identity", -1, 1, 0, "thin to bushy brows")]
-    brow_height: Annotated[Tensor, _real("identity", -1, 1, 0, "low to high brows")]
-    brow_arch: Annotated[Tensor, _real("identity", -1, 1, 0, "flat to arched brows")]
-    ear_size: Annotated[Tensor, _real("identity", -1, 1, 0, "small to large ears")]
-    neck_width: Annotated[Tensor, _real("identity", -1, 1, 0, "slim to strong neck and shoulders")]
-    skin_tone: Annotated[Tensor, _real("identity", 0, 1, 0.35, "light to dark skin")]
-    skin_warmth: Annotated[Tensor, _real("identity", -1, 1, 0, "rosy to olive undertone")]
-    freckles: Annotated[Tensor, _real("identity", 0, 1, 0, "none to many freckles")]
-    hair_style: Annotated[Tensor, _choice("identity", HAIR_STYLES, "cut")]
-    hair_color: Annotated[Tensor, _color("identity", 0.25, "hair before greying, also brows and beard")]
-    hair_volume: Annotated[Tensor, _real("identity", -1, 1, 0, "flat to voluminous hair")]
-    hair_line: Annotated[Tensor, _real("identity", -1, 1, 0, "low to high forehead (or length of a fringe)")]
-    hair_part: Annotated[Tensor, _real("identity", -1, 1, 0, "parting on the picture's left to right")]
-    hair_phase: Annotated[Tensor, _real("identity", -1, 1, 0, "which strands and curls fall where")]
-    balding: Annotated[Tensor, _real("identity", 0, 1, 0, "how far the hairline recedes with age")]
-    beard: Annotated[Tensor, _real("identity", 0, 1, 0, "shaved, stubble, full beard (grows from age 16 to 22)")]
-    moustache: Annotated[Tensor, _real("identity", 0, 1, 0, "none to full moustache (grows from age 16 to 22)")]
+    face_width: Tensor = _field("identity", -1, 1, 0, "narrow to wide head")
+    face_length: Tensor = _field("identity", -1, 1, 0, "short to long lower face")
+    jaw_width: Tensor = _field("identity", -1, 1, 0, "tapered to square jaw")
+    chin: Tensor = _field("identity", -1, 1, 0, "receding to prominent chin")
+    cheeks: Tensor = _field("identity", -1, 1, 0, "hollow to full cheeks")
+    nose_width: Tensor = _field("identity", -1, 1, 0, "narrow to wide nose")
+    nose_length: Tensor = _field("identity", -1, 1, 0, "short to long nose")
+    nose_height: Tensor = _field("identity", -1, 1, 0, "flat to projecting nose")
+    mouth_width: Tensor = _field("identity", -1, 1, 0, "narrow to wide mouth")
+    lips: Tensor = _field("identity", -1, 1, 0, "thin to full lips")
+    lip_tint: Tensor = _field("identity", 0, 1, 0, "natural to red lips")
+    eye_size: Tensor = _field("identity", -1, 1, 0, "small to large eyes")
+    eye_spacing: Tensor = _field("identity", -1, 1, 0, "close to wide-set eyes")
+    eye_tilt: Tensor = _field("identity", -1, 1, 0, "outer corners low to high")
+    lashes: Tensor = _field("identity", 0, 1, 0.3, "faint to strong lash line")
+    eye_color: Tensor = _color("identity", 0.35, "iris")
+    brow_thickness: Tensor = _field("identity", -1, 1, 0, "thin to bushy brows")
+    brow_height: Tensor = _field("identity", -1, 1, 0, "low to high brows")
+    brow_arch: Tensor = _field("identity", -1, 1, 0, "flat to arched brows")
+    ear_size: Tensor = _field("identity", -1, 1, 0, "small to large ears")
+    neck_width: Tensor = _field("identity", -1, 1, 0, "slim to strong neck and shoulders")
+    skin_tone: Tensor = _field("identity", 0, 1, 0.35, "light to dark skin")
+    skin_warmth: Tensor = _field("identity", -1, 1, 0, "rosy to olive undertone")
+    freckles: Tensor = _field("identity", 0, 1, 0, "none to many freckles")
+    hair_style: Tensor = _choice("identity", HAIR_STYLES, "cut")
+    hair_color: Tensor = _color("identity", 0.25, "hair before greying, also brows and beard")
+    hair_volume: Tensor = _field("identity", -1, 1, 0, "flat to voluminous hair")
+    hair_line: Tensor = _field("identity", -1, 1, 0, "low to high forehead (or length of a fringe)")
+    hair_part: Tensor = _field("identity", -1, 1, 0, "parting on the picture's left to right")
+    hair_phase: Tensor = _field("identity", -1, 1, 0, "which strands and curls fall where")
+    balding: Tensor = _field("identity", 0, 1, 0, "how far the hairline recedes with age")
+    beard: Tensor = _field("identity", 0, 1, 0, "shaved, stubble, full beard (grows from age 16 to 22)")
+    moustache: Tensor = _field("identity", 0, 1, 0, "none to full moustache (grows from age 16 to 22)")
 
     # Scene: light, background and clothes, all that is neither the person nor an edit.
-    light_azimuth: Annotated[
-        Tensor, _real("scene", -75, 75, -30, "key light; positive from the picture's right", unit="deg")
-    ]
-    light_elevation: Annotated[Tensor, _real("scene", -5, 65, 35, "key light above the horizon", unit="deg")]
-    light_intensity: Annotated[Tensor, _real("scene", 0.4, 1.6, 1, "key light over its usual strength", unit="ratio")]
-    light_warmth: Annotated[Tensor, _real("scene", -1, 1, 0, "blue to orange key light")]
-    light_fill: Annotated[Tensor, _real("scene", 0.3, 1.5, 1, "ambient light over its usual strength", unit="ratio")]
-    background_top: Annotated[Tensor, _color("scene", 0.55, "upper background")]
-    background_bottom: Annotated[Tensor, _color("scene", 0.75, "lower background")]
-    clothes_style: Annotated[Tensor, _choice("scene", CLOTHES_STYLES, "neckline")]
-    clothes_color: Annotated[Tensor, _color("scene", 0.4, "shirt")]
+    light_azimuth: Tensor = _field("scene", -75, 75, -30, "key light; positive from the picture's right", "deg")
+    light_elevation: Tensor = _field("scene", -5, 65, 35, "key light above the horizon", "deg")
+    light_intensity: Tensor = _field("scene", 0.4, 1.6, 1, "key light over its usual strength", "ratio")
+    light_warmth: Tensor = _field("scene", -1, 1, 0, "blue to orange key light")
+    light_fill: Tensor = _field("scene", 0.3, 1.5, 1, "ambient light over its usual strength", "ratio")
+    background_top: Tensor = _color("scene", 0.55, "upper background")
+    background_bottom: Tensor = _color("scene", 0.75, "lower background")
+    clothes_style: Tensor = _choice("scene", CLOTHES_STYLES, "neckline")
+    clothes_color: Tensor = _color("scene", 0.4, "shirt")
 
     # Details: outside the generator's domain, all off by default.
-    glasses: Annotated[Tensor, _choice("detail", GLASSES, "glasses")]
-    glasses_color: Annotated[Tensor, _color("detail", 0, "frame")]
-    hat: Annotated[Tensor, _choice("detail", HATS, "hat")]
-    hat_color: Annotated[Tensor, _color("detail", 0, "hat")]
-    hat_trim_color: Annotated[Tensor, _color("detail", 0, "bands and button of the hat")]
-    earrings: Annotated[Tensor, _choice("detail", EARRINGS, "earrings")]
-    earrings_color: Annotated[Tensor, _color("detail", 0, "earrings")]
-    moles: Annotated[Tensor, _real("detail", 0, 3, 0, "how many of the three moles show", unit="count")]
-    mole_places: Annotated[
-        Tensor,
-        _real(
-            "detail",
-            -1,
-            1,
-            0,
-            "x, y of three moles on the face (-1..1 spans cheek to cheek, chin to forehead)",
-            width=6,
-        ),
-    ]
-    scar: Annotated[Tensor, _choice("detail", SCARS, "scar")]
-    scar_place: Annotated[Tensor, _real("detail", -1, 1, 0, "x, y as for moles, and angle in half turns", width=3)]
-    clothes_pattern: Annotated[Tensor, _choice("detail", PATTERNS, "pattern on the shirt")]
-    clothes_pattern_color: Annotated[Tensor, _color("detail", 0, "second colour of the shirt")]
-    clothes_text: Annotated[Tensor, _choice("detail", TEXTS, "word on the shirt")]
-    background_pattern: Annotated[Tensor, _choice("detail", PATTERNS, "pattern behind the head")]
-    background_pattern_color: Annotated[Tensor, _color("detail", 0, "second colour of the background")]
-    background_text: Annotated[Tensor, _choice("detail", TEXTS, "word above the shoulders, behind the head")]
-    text_color: Annotated[Tensor, _color("detail", 0, "both texts")]
+    glasses: Tensor = _choice("detail", GLASSES, "glasses")
+    glasses_color: Tensor = _color("detail", 0, "frame")
+    hat: Tensor = _choice("detail", HATS, "hat")
+    hat_color: Tensor = _color("detail", 0, "hat")
+    hat_trim_color: Tensor = _color("detail", 0, "bands and button of the hat")
+    earrings: Tensor = _choice("detail", EARRINGS, "earrings")
+    earrings_color: Tensor = _color("detail", 0, "earrings")
+    moles: Tensor = _field("detail", 0, 3, 0, "how many of the three moles show", "count")
+    mole_places: Tensor = _field(
+        "detail", -1, 1, 0, "x, y of three moles on the face (-1..1 spans cheek to cheek, chin to forehead)", width=6
+    )
+    scar: Tensor = _choice("detail", SCARS, "scar")
+    scar_place: Tensor = _field("detail", -1, 1, 0, "x, y as for moles, and angle in half turns", width=3)
+    clothes_pattern: Tensor = _choice("detail", PATTERNS, "pattern on the shirt")
+    clothes_pattern_color: Tensor = _color("detail", 0, "second colour of the shirt")
+    clothes_text: Tensor = _choice("detail", TEXTS, "word on the shirt")
+    background_pattern: Tensor = _choice("detail", PATTERNS, "pattern behind the head")
+    background_pattern_color: Tensor = _color("detail", 0, "second colour of the background")
+    background_text: Tensor = _choice("detail", TEXTS, "word above the shoulders, behind the head")
+    text_color: Tensor = _color("detail", 0, "both texts")
 
     def __post_init__(self) -> None:
         yaw = self.yaw
@@ -259,7 +241,7 @@ class PortraitParams:
             if not bool(((tensor >= spec.low) & (tensor <= spec.high)).all()):
                 raise ConfigError(f"{name} must lie in [{spec.low:g}, {spec.high:g}] ({spec.unit}: {spec.doc})")
             changed[name] = tensor.contiguous()
-        return dataclasses.replace(self, **changed)
+        return replace(self, **changed)
 
     def without_details(self) -> PortraitParams:
         """The same portraits with every detail switched off."""
@@ -270,10 +252,8 @@ class PortraitParams:
         return torch.stack([getattr(self, name) > 0 for name in DETAIL_SWITCHES]).any(0)
 
 
-SPECS: tuple[FieldSpec, ...] = tuple(
-    dataclasses.replace(hint.__metadata__[0], name=name)
-    for name, hint in get_type_hints(PortraitParams, include_extras=True).items()
-)  # in declaration order
+SPECS = tuple(replace(field.metadata["spec"], name=field.name) for field in dataclasses.fields(PortraitParams))
+"""In declaration order."""
 _SPEC_BY_NAME = {spec.name: spec for spec in SPECS}
 
 

@@ -75,14 +75,7 @@ class Recipe:
         moments = [split.first + MOMENTS + place for place in places]
         draw = torch.Generator().manual_seed(derive_seed("details", self.split, index))
         detailed = (torch.rand(self.chunk, generator=draw) < split.detail_share).tolist()
-        parts, order = [], []
-        for flag in (False, True):
-            chosen = [place for place, value in enumerate(detailed) if value == flag]
-            if chosen:
-                who, when = [people[i] for i in chosen], [moments[i] for i in chosen]
-                parts.append(sample_params(who, flag, nuisance_seeds=when, held_out=split.held_out, device=device))
-                order += chosen
-        return PortraitParams.cat(parts)[torch.tensor(order).argsort()]
+        return sample_params(people, detailed, nuisance_seeds=moments, held_out=split.held_out, device=device)
 
     def folder(self, cache: Path) -> Path:
         """Where its chunks are kept."""
@@ -138,7 +131,9 @@ def draw_chunk(recipe: Recipe, index: int, device: torch.device, folder: Path | 
     params = recipe.params(index, device)
     chunk = ((render(params, recipe.resolution) + 1) * 127.5).round().clamp(0, 255).byte(), labels_of(params)
     if folder is not None:
-        _write(folder / f"{index:05d}.npz", *chunk)
+        buffer = io.BytesIO()
+        np.savez(buffer, pictures=chunk[0].cpu().numpy(), labels=chunk[1].cpu().numpy())
+        write_atomic(folder / f"{index:05d}.npz", buffer.getvalue())
     return chunk
 
 
@@ -162,12 +157,6 @@ def open_samples(
                 draw_chunk(wanted, index, device, folder)
         dist.barrier()
     return render_samples(wanted, count, device, config.cache, stopped, say)
-
-
-def _write(path: Path, pictures: Tensor, labels: Tensor) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, pictures=pictures.cpu().numpy(), labels=labels.cpu().numpy())
-    write_atomic(path, buffer.getvalue())
 
 
 def _read(path: Path) -> tuple[Tensor, Tensor] | None:

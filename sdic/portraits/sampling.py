@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -103,7 +103,7 @@ def _stream(seed: int, purpose: int) -> Random:
 
 def sample_params(
     seeds: int | Iterable[int],
-    details: bool = False,
+    details: bool | Sequence[bool] = False,
     *,
     nuisance_seeds: int | Iterable[int] | None = None,
     held_out: bool | None = None,
@@ -113,7 +113,7 @@ def sample_params(
 
     Args:
         seeds: one or more non-negative seeds; each fixes a person, and with that the whole portrait.
-        details: switch details on (at least one each), outside the generator's domain.
+        details: switch details on (at least one each), outside the generator's domain; of all, or a flag for each seed.
         nuisance_seeds: seeds (one, or as many as `seeds`) for pose, smile, age, light, background, clothes and details
             instead: the same `seeds` with other `nuisance_seeds` are the same people seen otherwise.
         held_out: restrict details to the combinations kept for validation and test (True) or to the others (False).
@@ -128,12 +128,20 @@ def sample_params(
         moments = moments * len(people)
     if len(moments) != len(people):
         raise ConfigError(f"{len(people)} seeds but {len(moments)} nuisance seeds")
+    flags = [details] * len(people) if isinstance(details, bool) else details
+    if len(flags) != len(people):
+        raise ConfigError(f"{len(people)} seeds but {len(flags)} flags of details")
     portraits = _portraits(_coordinates(people, moments))
-    if details:
-        styles = [HAIR_STYLES[number] for number in portraits.hair_style.tolist()]
-        drawn = [draw_details(_stream(m, 2), style, held_out) for m, style in zip(moments, styles, strict=True)]
-        names = [spec.name for spec in specs_of("detail")]
-        portraits = portraits.replace(**{name: torch.tensor([d[name] for d in drawn]) for name in names})
+    rows = torch.tensor(flags).nonzero()[:, 0]
+    if len(rows):
+        styles = [HAIR_STYLES[number] for number in portraits.hair_style[rows].tolist()]
+        streams = [_stream(moments[row], 2) for row in rows.tolist()]
+        drawn = [draw_details(stream, style, held_out) for stream, style in zip(streams, styles, strict=True)]
+        values = portraits.as_dict()
+        for spec in specs_of("detail"):
+            column = torch.tensor([detail[spec.name] for detail in drawn], dtype=spec.dtype)
+            values[spec.name] = values[spec.name].index_copy(0, rows, column)
+        portraits = portraits.replace(**values)
     return portraits.to(device)
 
 
@@ -156,11 +164,9 @@ def _coordinates(people: list[int], moments: list[int]) -> Tensor:
 
 def _portraits(coordinates: Tensor) -> PortraitParams:
     """`portrait_at`, the same to the last bit whatever a portrait is computed with."""
-    parts = []
-    for part in coordinates.split(_CHUNK):
-        filled = F.pad(part, (0, 0, 0, -len(part) % _WHOLE))
-        parts.append(portrait_at(filled)[: len(part)])
-    return PortraitParams.cat(parts)
+    parts = coordinates.split(_CHUNK)
+    filled = [F.pad(part, (0, 0, 0, -len(part) % _WHOLE)) for part in parts]
+    return PortraitParams.cat([portrait_at(f)[: len(part)] for f, part in zip(filled, parts, strict=True)])
 
 
 def _seed_list(seeds: int | Iterable[int]) -> list[int]:

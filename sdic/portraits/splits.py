@@ -64,11 +64,4 @@ def split_params(name: str, count: int, start: int = 0, device: torch.device | s
     split = get_split(name)
     seeds = split_seeds(name, count, start)
     detailed = [float(np.random.default_rng([seed, 3]).uniform()) < split.detail_share for seed in seeds]
-    order: list[int] = []
-    parts: list[PortraitParams] = []
-    for details in (False, True):
-        places = [i for i, flag in enumerate(detailed) if flag == details]
-        if places:
-            parts.append(sample_params([seeds[i] for i in places], details, held_out=split.held_out, device=device))
-            order += places
-    return PortraitParams.cat(parts)[torch.tensor(order).argsort()]
+    return sample_params(seeds, detailed, held_out=split.held_out, device=device)

@@ -62,19 +62,16 @@ class Portraits:
 
     def _truths(self, params: PortraitParams) -> list[dict[str, Truth]]:
         """Of each portrait, by attribute; all drawn together."""
-        moved = [move(params, name, change) for name, changes in self.changes.items() for change in changes]
-        every = PortraitParams.cat([part for part, _ in moved])
-        pictures = draw(every, self.size, self.device).unflatten(0, (len(moved), len(params)))
-        bare = draw(every.without_details(), self.size, self.device).unflatten(0, (len(moved), len(params)))
+        moved = {name: [move(params, name, change) for change in changes] for name, changes in self.changes.items()}
+        every = PortraitParams.cat([part for parts in moved.values() for part, _ in parts])
+        shape, counts = (-1, len(params)), [len(parts) for parts in moved.values()]
+        pictures, bare = (draw(p, self.size, self.device).unflatten(0, shape) for p in (every, every.without_details()))
         truths: list[dict[str, Truth]] = [{} for _ in range(len(params))]
-        first = 0
-        for name, changes in self.changes.items():
-            part = slice(first, first + len(changes))
-            values = torch.stack([getattr(moved_params, name) for moved_params, _ in moved[part]])
-            signs = moved[first][1]
-            for row, found in enumerate(truths):
-                found[name] = Truth(changes, int(signs[row]), values[:, row], pictures[part, row], bare[part, row])
-            first = part.stop
+        for (name, parts), drawn, plain in zip(moved.items(), pictures.split(counts), bare.split(counts), strict=True):
+            values = torch.stack([getattr(part, name) for part, _ in parts])
+            for row, sign in enumerate(parts[0][1]):
+                truth = Truth(self.changes[name], sign, values[:, row], drawn[:, row], plain[:, row])
+                truths[row][name] = truth
         return truths
 
     def showcase(self, among: int, count: int) -> list[str]:

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import functools
 import io
+import itertools
 import json
 import multiprocessing
 import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 
 from sdic.errors import ConfigError, SdicError
+from sdic.settings import require
 from sdic.utils.files import atomic_file, remove_temporaries, write_atomic
+from sdic.utils.images import write_png
 
 from .law import LAW
 from .params import SPECS, PortraitParams
-from .png import encode_png
 from .renderer.draw import render
 from .splits import SPLITS, split_params, split_seeds
 
@@ -87,6 +88,8 @@ def write_split(
     Raises UnknownNameError, and ConfigError for impossible numbers or an `out` that holds another split or size, or
     portraits of another law.
     """
+    require(batch >= 1, f"batch must be at least 1, not {batch}")
+    require(workers >= 1, f"workers must be at least 1, not {workers}")
     out = Path(out)
     seeds = split_seeds(split, count, start)
     settings = {"split": split, "size": size, "antialias": antialias, "law": LAW}
@@ -108,7 +111,11 @@ def write_split(
     if not missing and zipped and out.exists() and not folder.exists() and _covers(out, seeds):
         return 0
     write_atomic(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
-    _draw_missing(split, missing, folder, size, antialias, device, batch, workers, count, progress)
+    draw = functools.partial(_draw_batch, split, folder, size, antialias, str(device))
+    numbers = _drawn(draw, [missing[i : i + batch] for i in range(0, len(missing), batch)], workers)
+    for done in itertools.accumulate(numbers, initial=count - len(missing)):
+        if progress is not None:
+            progress(done, count)
     write_atomic(folder / LABELS, _labels(split, seeds, start))
     if zipped:
         _pack(folder, out, seeds)
@@ -128,38 +135,15 @@ def _covers(archive_path: Path, seeds: range) -> bool:
         return [row[1] for row in rows][1:] == [str(seed) for seed in seeds]
 
 
-def _draw_missing(
-    split: str,
-    missing: Sequence[int],
-    folder: Path,
-    size: int,
-    antialias: bool,
-    device: torch.device | str,
-    batch: int,
-    workers: int,
-    count: int,
-    progress: Progress | None,
-) -> None:
-    if batch < 1:
-        raise ConfigError(f"batch must be at least 1, not {batch}")
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, not {workers}")
-    done = count - len(missing)
-    batches = [missing[i : i + batch] for i in range(0, len(missing), batch)]
-    draw = functools.partial(_draw_batch, split, folder, size, antialias, str(device))
-    if progress is not None:
-        progress(done, count)
-    with contextlib.ExitStack() as stack:
-        finished: Iterable[int] = map(draw, batches)
-        if workers > 1 and len(batches) > 1:
-            # Processes rather than threads: the tensors are too small for an operation to be worth splitting.
-            spawn = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,))
-            finished = stack.enter_context(pool).map(draw, batches)
-        for number in finished:
-            done += number
-            if progress is not None:
-                progress(done, count)
+def _drawn(draw: Callable[[Sequence[int]], int], batches: list[Sequence[int]], workers: int) -> Iterator[int]:
+    """What `draw` returns for each batch of seeds, as the batches are finished."""
+    if workers == 1 or len(batches) < 2:
+        yield from map(draw, batches)
+        return
+    # Processes rather than threads: the tensors are too small for an operation to be worth splitting.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(draw, batches)
 
 
 def _draw_batch(split: str, folder: Path, size: int, antialias: bool, device: str, seeds: Sequence[int]) -> int:
@@ -168,7 +152,7 @@ def _draw_batch(split: str, folder: Path, size: int, antialias: bool, device: st
     span = split_params(split, seeds[-1] - seeds[0] + 1, seeds[0] - SPLITS[split].first, device)
     params = span[[seed - seeds[0] for seed in seeds]]
     for seed, picture in zip(seeds, render(params, size, antialias=antialias).cpu(), strict=True):
-        write_atomic(folder / picture_name(seed), encode_png(picture))
+        write_png(folder / picture_name(seed), picture)
     return len(seeds)
 
 
@@ -225,24 +209,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw at the same time (default 1)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, ...")
     parser.add_argument(
-        "--no-antialias", action="store_true", help="one sample a pixel: twice as fast, with jagged edges"
+        "--no-antialias",
+        dest="antialias",
+        action="store_false",
+        help="one sample a pixel: twice as fast, with jagged edges",
     )
     args = parser.parse_args(arguments)
     # The tensors are small: a second thread slows an operation down more often than not.
     torch.set_num_threads(1)
     try:
-        drawn = write_split(
-            args.split,
-            args.out,
-            args.count,
-            args.size,
-            start=args.start,
-            antialias=not args.no_antialias,
-            device=args.device,
-            batch=args.batch,
-            workers=args.workers,
-            progress=_report(time.monotonic()),
-        )
+        drawn = write_split(**vars(args), progress=_report(time.monotonic()))
     except SdicError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from sdic.data.sampler import derive_seed
+from sdic.domains import modules
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.fast import slice_volumes
 from sdic.training import batchnorm
@@ -229,11 +230,8 @@ class Entry:
         return self.build(config, world)
 
 
-MODULES = [
-    *(f"sdic.training.tasks.{name}" for name in ("inverter", "stylegan2", "e4e")),
-    "sdic.portraits.tasks",
-]
-"""Modules that register tasks when they are imported. Nothing else names the domains' own."""
+MODULES = [f"sdic.training.tasks.{name}" for name in ("inverter", "stylegan2", "e4e")]
+"""Modules that register tasks when they are imported; a domain's entry names its own."""
 _TASKS: dict[str, Entry] = {}
 
 
@@ -244,7 +242,7 @@ def register(name: str, entry: Entry) -> None:
 
 def tasks() -> dict[str, Entry]:
     """Every task by name."""
-    for name in MODULES:
+    for name in (*MODULES, *modules("tasks").values()):
         module = importlib.import_module(name)
         _TASKS.update(module.entries() if hasattr(module, "entries") else {})
     return dict(_TASKS)

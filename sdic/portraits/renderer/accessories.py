@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .sdf import cut, ellipsoid, length2, length3, round_ellipsoid, sphere, torus_z
-from .shape import Shape
+from .shape import Rows
 
 ABSENT = 9.0  # a distance beyond everything in the picture
 
@@ -15,7 +15,7 @@ def _only(kind: Tensor, value: int, distance: Tensor) -> Tensor:
     return torch.where(kind == value, distance, ABSENT)
 
 
-def glasses_distance(s: Shape, x: Tensor, ax: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def glasses_distance(s: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Frame and dark lenses (the latter only for sunglasses)."""
     ex, ey = ax - s.eye_x - 0.005, y - 0.005
     ez = z - 0.665 + 0.35 * ex + 0.2 * (ex * ex)  # the front bends back towards the temples
@@ -31,12 +31,12 @@ def glasses_distance(s: Shape, x: Tensor, ax: Tensor, y: Tensor, z: Tensor) -> t
     return torch.where(s.glasses > 0, frame, ABSENT), _only(s.glasses, 3, lens)
 
 
-def hat_edge(s: Shape, z: Tensor) -> Tensor:
+def hat_edge(s: Rows, z: Tensor) -> Tensor:
     """Height of a hat's lower edge; hair above it is hidden."""
     return torch.where(s.hat == 1, 0.27 + 0.2 * z, 0.37 + 0.06 * z)
 
 
-def hat_distance(s: Shape, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+def hat_distance(s: Rows, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """The hat of each portrait, ABSENT without one."""
     edge = hat_edge(s, z)
     fold = 0.035 * (y < edge + 0.15)
@@ -53,7 +53,7 @@ def hat_distance(s: Shape, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     return torch.where(s.hat > 0, hat, ABSENT)
 
 
-def earring_distance(s: Shape, ax: Tensor, y: Tensor, z: Tensor) -> Tensor:
+def earring_distance(s: Rows, ax: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """A stud or hoop at each ear lobe."""
     lobe_x, lobe_y = ax - s.skull_x - 0.045, y + 0.02 + 0.15 * s.ear_r
     stud = length3(lobe_x, lobe_y, z + 0.03) - 0.052

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,13 +13,12 @@ from sdic.errors import ConfigError
 from ..params import PortraitParams
 from .hair import family_of
 from .shading import Shader, tone
-from .trace import FAR, NEAR, Rays, Scene, march, normals, occlusion
+from .trace import EMPTY, FAR, NEAR, Hits, Rays, Scene, march, normals, occlusion
 
 TILE = 4  # side in pixels of the bundles that are traced first
 SUBPIXELS = ((-0.35, 0.12), (0.12, -0.35), (0.33, 0.33))  # with the pixel's middle: four samples
 CONTRAST = 0.08  # difference of neighbouring pixels (0..1) from which on a pixel is supersampled
 SMOOTH = 0.15  # depth range around a pixel up to which its surface is taken for a plane
-EMPTY = -1  # the material of background
 
 
 @torch.no_grad()
@@ -70,59 +68,50 @@ def _chunks(params: PortraitParams, chunk: int) -> Iterator[Tensor]:
         yield from (families == family).nonzero().squeeze(1).to(params.device).split(chunk)
 
 
-@dataclass
-class Hits:
-    """What each of M rays met: material [M] (EMPTY for background), depth [M] (FAR for background), world normal [3, M]
-    and occlusion [2, M] (see :func:`sdic.portraits.trace.occlusion`)."""
-
-    material: Tensor
-    depth: Tensor
-    normal: Tensor
-    light: Tensor
-
-
 def _draw(scene: Scene, size: int, antialias: bool) -> Tensor:
     """[n, 3, size, size] in [-1, 1]."""
-    count, device = len(scene.params), scene.params.device
     shader = Shader(scene)
-    portrait = torch.arange(count, device=device).repeat_interleave(size * size)
-    center = (torch.arange(size, device=device) + 0.5) / size * 2 - 1
-    u, v = center.repeat(count * size), -center.repeat_interleave(size).repeat(count)
-    rays = scene.rays(portrait, u, v)
-    hits = _trace(scene, rays, _bundles(scene, size), torch.full_like(u, FAR))
+    rays = scene.rays(*_grid(scene, size))
+    hits = _trace(scene, rays, _bundles(scene, size), torch.full_like(rays.origin[0], FAR))
     _light(scene, shader, rays, hits)
     color = tone(_shade(shader, rays, hits))
     if antialias:
-        _antialias(scene, shader, size, portrait, u, v, rays, hits, color)
-    return color.view(3, count, size, size).transpose(0, 1) * 2 - 1
+        _antialias(scene, shader, size, rays, hits, color)
+    return color.view(3, -1, size, size).transpose(0, 1) * 2 - 1
+
+
+def _grid(scene: Scene, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Portrait and picture coordinates (-1..1, right and up) of the middles of side x side squares of each; [M]."""
+    count, device = len(scene.params), scene.params.device
+    center = (torch.arange(side, device=device) + 0.5) / side * 2 - 1
+    portrait = torch.arange(count, device=device).repeat_interleave(side * side)
+    return portrait, center.repeat(count * side), -center.repeat_interleave(side).repeat(count)
 
 
 def _bundles(scene: Scene, size: int) -> Tensor:
     """Depth [n * size * size] down to which nothing can be hit; below FAR where a whole tile is background."""
-    count, device, tiles = len(scene.params), scene.params.device, size // TILE
-    center = (torch.arange(tiles, device=device) + 0.5) / tiles * 2 - 1
-    portrait = torch.arange(count, device=device).repeat_interleave(tiles * tiles)
-    rays = scene.rays(portrait, center.repeat(count * tiles), -center.repeat_interleave(tiles).repeat(count))
+    tiles = size // TILE
+    rays = scene.rays(*_grid(scene, tiles))
     start = torch.full_like(rays.origin[0], NEAR)
     radius = 0.5**0.5 * (TILE - 1) * scene.pixel * 1.2  # to the outermost pixel's middle, wider for perspective
     depth, stopped = march(scene, rays, start, torch.full_like(start, FAR), radius, 14)
     depth = torch.where(stopped | (depth >= FAR), depth, FAR - 1)
-    return depth.view(count, tiles, tiles).repeat_interleave(TILE, 1).repeat_interleave(TILE, 2).reshape(-1)
+    return depth.view(-1, tiles, tiles).repeat_interleave(TILE, 1).repeat_interleave(TILE, 2).reshape(-1)
 
 
 def _trace(scene: Scene, rays: Rays, start: Tensor, far: Tensor) -> Hits:
     """Materials, depths and normals; light is left at 1."""
     hits = Hits(
-        torch.full_like(rays.portrait, EMPTY),
-        torch.full_like(start, FAR),
-        torch.zeros_like(rays.origin),
-        torch.ones(2, len(rays), device=start.device),
+        material=torch.full_like(rays.portrait, EMPTY),
+        depth=torch.full_like(start, FAR),
+        normal=torch.zeros_like(rays.origin),
+        light=torch.ones(2, len(rays), device=start.device),
     )
     hopeful = (start > far).nonzero().squeeze(1)
     found, hit = march(scene, rays.take(hopeful), start[hopeful], far[hopeful], 0.2 * scene.pixel, 32)
     index, depth = hopeful[hit], found[hit]
     at = rays.take(index)
-    body = scene.bodies(at.portrait)
+    body = scene.solids.take(at.portrait)
     distance, material = scene.nearest(body, at.world(depth), at.head(depth))
     hits.material[index], hits.depth[index] = material, depth
     hits.normal[:, index] = normals(scene, at, body, depth, distance)
@@ -134,7 +123,7 @@ def _light(scene: Scene, shader: Shader, rays: Rays, hits: Hits) -> None:
     index = (hits.material != EMPTY).nonzero().squeeze(1)
     at = rays.take(index)
     toward = shader.lights.direction.index_select(1, at.portrait)
-    found = occlusion(scene, at, scene.bodies(at.portrait), hits.depth[index], hits.normal[:, index], toward)
+    found = occlusion(scene, at, scene.solids.take(at.portrait), hits.depth[index], hits.normal[:, index], toward)
     hits.light[:, index] = found
 
 
@@ -144,52 +133,36 @@ def _shade(shader: Shader, rays: Rays, hits: Hits) -> Tensor:
     empty = (hits.material == EMPTY).nonzero().squeeze(1)
     color[:, empty] = shader.background(rays.take(empty))
     index = (hits.material != EMPTY).nonzero().squeeze(1)
-    color[:, index] = shader.surface(
-        rays.take(index),
-        hits.depth[index],
-        hits.material[index],
-        hits.normal[:, index],
-        hits.light[0, index],
-        hits.light[1, index],
-    )
+    color[:, index] = shader.surface(rays.take(index), hits.take(index))
     return color
 
 
-def _antialias(
-    scene: Scene,
-    shader: Shader,
-    size: int,
-    portrait: Tensor,
-    u: Tensor,
-    v: Tensor,
-    rays: Rays,
-    hits: Hits,
-    color: Tensor,
-) -> None:
+def _antialias(scene: Scene, shader: Shader, size: int, rays: Rays, hits: Hits, color: Tensor) -> None:
     """Average more samples into the pixels of `color` [3, M] that differ from a neighbour.
 
     Where one surface fills the neighbourhood only its paint varies: samples are taken on the tangent plane. Elsewhere
     rays are traced anew, between the depths around, and take their occlusion from the nearest neighbour in depth.
     """
+    portrait, u, v = _grid(scene, size)
     shape = (-1, size, size)
     depth, material = hits.depth.view(shape), hits.material.view(shape).float()
     nearest, farthest = max_pool2d(depth, 3, 1, 1).view(-1), -max_pool2d(-depth, 3, 1, 1).view(-1)
     uniform = (max_pool2d(material, 3, 1, 1) == -max_pool2d(-material, 3, 1, 1)).view(-1)
     edge = _contrast(color.view(3, *shape)).view(-1) | ~uniform | (nearest - farthest > 2 * SMOOTH)
     plane = uniform & (nearest - farthest < SMOOTH) & (hits.normal[2] > 0.25)
-    index = (edge & plane).nonzero().squeeze(1)
     total = color.clone()
-    for group, flat in ((index, True), ((edge & ~plane).nonzero().squeeze(1), False)):
+    for flat in (True, False):
+        group = (edge & (plane == flat)).nonzero().squeeze(1)
         if group.numel() == 0:
             continue
         pixels = group.repeat(len(SUBPIXELS))
         offset = torch.tensor(SUBPIXELS, device=u.device).repeat_interleave(group.numel(), 0).t() * (2 / size)
         moved = scene.rays(portrait[pixels], u[pixels] + offset[0], v[pixels] + offset[1])
         if flat:
-            normal, z = hits.normal[:, pixels], hits.depth[pixels]
+            samples = hits.take(pixels)
+            normal, z = samples.normal, samples.depth
             across = moved.world(z) - rays.take(pixels).world(z)
-            z = z - (normal[0] * across[0] + normal[1] * across[1]) / normal[2]
-            samples = Hits(hits.material[pixels], z, normal, hits.light[:, pixels])
+            samples.depth = z - (normal[0] * across[0] + normal[1] * across[1]) / normal[2]
         else:
             # Deeper than the depths around there is background, if there is any around.
             solid = torch.where(depth <= FAR, NEAR, depth)
@@ -220,8 +193,7 @@ def _contrast(picture: Tensor) -> Tensor:
     """[n, size, size]: pixels of [3, n, size, size] whose colour differs from a neighbour's."""
     edge = torch.zeros(picture.shape[1:], dtype=torch.bool, device=picture.device)
     for dim in (1, 2):
-        length = picture.shape[dim + 1] - 1
-        step = (picture.narrow(dim + 1, 1, length) - picture.narrow(dim + 1, 0, length)).abs().amax(0) > CONTRAST
-        edge.narrow(dim, 0, length).logical_or_(step)
-        edge.narrow(dim, 1, length).logical_or_(step)
+        step = picture.diff(dim=dim + 1).abs().amax(0) > CONTRAST
+        for first in (0, 1):  # both sides of a step
+            edge.narrow(dim, first, step.shape[dim]).logical_or_(step)
     return edge

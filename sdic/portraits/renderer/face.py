@@ -6,14 +6,12 @@ units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from .look import Look
 from .noise import spot_noise, strand_noise
 from .sdf import ramp, smoothstep
+from .shape import Rows
 
 
 def _bump(x: Tensor, width: Tensor | float) -> Tensor:
@@ -22,32 +20,22 @@ def _bump(x: Tensor, width: Tensor | float) -> Tensor:
     return t * t
 
 
-@dataclass(frozen=True)
-class Mouth:
-    """The mouth's lines at points of the face: heights of the lips' edges, and how far along the lips (0 = corner)."""
-
-    top: Tensor
-    inner_top: Tensor
-    inner_bottom: Tensor
-    bottom: Tensor
-    across: Tensor
-
-    @classmethod
-    def at(cls, k: Look, x: Tensor) -> Mouth:
-        t2 = (x / k.mouth_w).square()
-        across = (1 - t2).clamp_(min=0)
-        seam = k.mouth_y + k.mouth_bend * (t2.clamp(max=1.3) - 0.45)
-        inner_top = seam + 0.22 * k.open_mouth * across
-        inner_bottom = seam - 0.78 * k.open_mouth * torch.sqrt(across) * (0.4 + 0.6 * across)
-        full = torch.sqrt(across + 1e-6)
-        bow = 1 - 0.28 * _bump(x, 0.05)
-        return cls(inner_top + k.lip_up * full * bow, inner_top, inner_bottom, inner_bottom - k.lip_low * full, across)
+def mouth_at(k: Rows, x: Tensor) -> Rows:
+    """The mouth's lines: heights of the lips' edges, and how far along the lips a point is (across, 0 = corner)."""
+    t2 = (x / k.mouth_w).square()
+    across = (1 - t2).clamp_(min=0)
+    seam = k.mouth_y + k.mouth_bend * (t2.clamp(max=1.3) - 0.45)
+    inner_top = seam + 0.22 * k.open_mouth * across
+    inner_bottom = seam - 0.78 * k.open_mouth * torch.sqrt(across) * (0.4 + 0.6 * across)
+    full = torch.sqrt(across + 1e-6)
+    top, bottom = inner_top + k.lip_up * full * (1 - 0.28 * _bump(x, 0.05)), inner_bottom - k.lip_low * full
+    return Rows(top=top, inner_top=inner_top, inner_bottom=inner_bottom, bottom=bottom, across=across)
 
 
-def relief(k: Look, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+def relief(k: Rows, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Height of the fine surface above the traced one; its slope tilts the normals."""
     ax = x.abs()
-    m = Mouth.at(k, x)
+    m = mouth_at(k, x)
     upper = _bump(y - 0.5 * (m.top + m.inner_top), 0.6 * (m.top - m.inner_top) + 0.02)
     lower = _bump(y - 0.5 * (m.bottom + m.inner_bottom), 0.6 * (m.inner_bottom - m.bottom) + 0.02)
     h = (0.009 * upper + 0.018 * lower) * smoothstep(0.0, 0.25, m.across)
@@ -85,7 +73,7 @@ class Paint:
         self.color = self.color * (1 + factor * amount)
 
 
-def paint_face(k: Look, x: Tensor, y: Tensor, z: Tensor, height: Tensor, px: float) -> tuple[Tensor, Tensor, Tensor]:
+def paint_face(k: Rows, x: Tensor, y: Tensor, z: Tensor, height: Tensor, px: float) -> tuple[Tensor, Tensor, Tensor]:
     """Linear colour [3, M] and gloss [M] of skin points, and where eyes and teeth have no relief [M].
 
     `height` is the :func:`relief` there and `px` the size of a pixel.
@@ -106,7 +94,7 @@ def paint_face(k: Look, x: Tensor, y: Tensor, z: Tensor, height: Tensor, px: flo
 
 
 def _complexion(
-    paint: Paint, k: Look, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, front: Tensor, height: Tensor
+    paint: Paint, k: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, front: Tensor, height: Tensor
 ) -> None:
     small, large = spot_noise(0.55 * x + k.phase, 0.55 * y + 0.3 * z)
     blush = _bump(ax - 0.30, 0.22) * _bump(y + 0.17, 0.17) * front
@@ -125,7 +113,7 @@ def _complexion(
     paint.tint(0.66, 0.52, 0.47, (height * -60).clamp_(0, 1) * (0.30 + 0.50 * k.old))
 
 
-def _facial_hair(paint: Paint, k: Look, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, px: float) -> None:
+def _facial_hair(paint: Paint, k: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, px: float) -> None:
     cheek_line = k.mouth_y + 0.055 + 2.0 * (ax - 0.16).clamp(min=0).square() + 0.10 * ramp(0.40, 0.56, ax)
     beard = ramp(0.02, -0.05, y - cheek_line) * ramp(-0.20, -0.05, z)
     middle = k.mouth_y + 0.085 - 0.9 * ax.square()
@@ -138,9 +126,9 @@ def _facial_hair(paint: Paint, k: Look, x: Tensor, ax: Tensor, y: Tensor, z: Ten
     paint.mix(k.hair * 0.75 * strands, stubble.clamp(0, 0.94))
 
 
-def _mouth(paint: Paint, k: Look, x: Tensor, y: Tensor, front: Tensor, px: float) -> tuple[Tensor, Tensor]:
+def _mouth(paint: Paint, k: Rows, x: Tensor, y: Tensor, front: Tensor, px: float) -> tuple[Tensor, Tensor]:
     """Returns the masks of the lips and of the opening."""
-    m = Mouth.at(k, x)
+    m = mouth_at(k, x)
     soft = 0.5 * px + 0.006
     inside_lips = torch.minimum(m.top - y, y - m.bottom)
     lips = ramp(-soft, soft, inside_lips) * ramp(0.0, 0.10, m.across) * front
@@ -160,17 +148,12 @@ def _mouth(paint: Paint, k: Look, x: Tensor, y: Tensor, front: Tensor, px: float
     seam = _bump(y - 0.5 * (m.inner_top + m.inner_bottom), 0.010 + 0.5 * px) * ramp(0.0, 0.12, m.across)
     closed = ramp(0.03, 0.0, k.open_mouth)
     paint.mix(k.skin * torch.tensor([0.16, 0.08, 0.08], device=x.device).view(3, 1), 0.85 * seam * closed * front)
-    corner = _bump(ax_minus(x, k.mouth_w), 0.025) * _bump(y - k.mouth_y - 0.55 * k.mouth_bend, 0.022)
+    corner = _bump(x.abs() - k.mouth_w, 0.025) * _bump(y - k.mouth_y - 0.55 * k.mouth_bend, 0.022)
     paint.mix(k.skin * 0.22, 0.55 * corner * front)
     return lips * (1 - hole), hole
 
 
-def ax_minus(x: Tensor, offset: Tensor) -> Tensor:
-    """|x| - offset: distance beyond a pair of mirrored places."""
-    return x.abs() - offset
-
-
-def _eyes(paint: Paint, k: Look, x: Tensor, ax: Tensor, y: Tensor, front: Tensor, px: float) -> Tensor:
+def _eyes(paint: Paint, k: Rows, x: Tensor, ax: Tensor, y: Tensor, front: Tensor, px: float) -> Tensor:
     ex = ax - k.eye_x
     ey = y - 0.012 - k.eye_tilt * ex
     t = ex / k.eye_w
@@ -204,7 +187,7 @@ def _eyes(paint: Paint, k: Look, x: Tensor, ax: Tensor, y: Tensor, front: Tensor
     return opening
 
 
-def _brows(paint: Paint, k: Look, x: Tensor, ax: Tensor, y: Tensor, front: Tensor, px: float) -> None:
+def _brows(paint: Paint, k: Rows, x: Tensor, ax: Tensor, y: Tensor, front: Tensor, px: float) -> None:
     t = (ax - k.eye_x) / 0.150
     inner = ramp(0.0, -1.0, t)
     middle = k.brow_y + k.brow_arch * (1 - t * t) + 0.008 * t - 0.030 * k.frown * inner

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from .sdf import cut, ellipsoid, join, length2, length3, round_ellipsoid, sphere
-from .shape import Shape
+from .shape import Rows
 
 
-def skull_distance(s: Shape, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+def skull_distance(s: Rows, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """The bare skull, on which hair grows too."""
     return round_ellipsoid(x, y - 0.17, z + 0.08, s.skull_x, 0.62, 0.66, 0.57)
 
 
-def face_distance(s: Shape, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, skull: Tensor) -> Tensor:
+def face_distance(s: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, skull: Tensor) -> Tensor:
     """Head with ears in head space; `ax` is |x|, `skull` the value of :func:`skull_distance`."""
     jaw = round_ellipsoid(x, y - s.jaw_y, z - 0.12, s.jaw_x, s.jaw_ry, 0.46, 0.42)
     d = join(skull, jaw, 0.25)
@@ -32,7 +32,7 @@ def face_distance(s: Shape, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, skull: 
     return join(d, ear, 0.05)
 
 
-def torso_distance(s: Shape, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def torso_distance(s: Rows, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Neck-and-shoulders skin, and the shirt over it; world space."""
     neck = length2(x, z + 0.11 - 0.12 * (y + 0.5)) - s.neck_r
     shoulders = ellipsoid(x, y + 1.58, z + 0.20, s.shoulder_x, 0.66, 0.44)

@@ -66,41 +66,13 @@ CUTS: dict[str, Cut] = {
 assert tuple(sorted(CUTS)) == tuple(sorted(HAIR_STYLES))
 
 
-@dataclass(frozen=True)
-class Hair(Rows):
-    """Hair of each portrait, [N] each: the numbers of :class:`Cut`, adapted to the person."""
-
-    rise: Tensor
-    side: Tensor
-    ear: Tensor
-    locks: Tensor
-    lock_rate: Tensor
-    slope: Tensor
-    top: Tensor
-    sides: Tensor
-    width: Tensor
-    tuft: Tensor
-    knot: Tensor
-    bottom: Tensor
-    sway: Tensor
-    flare: Tensor
-    ball: Tensor
-    curl: Tensor
-    curl_rate: Tensor
-    grow: Tensor  # how much wider hanging hair stands off
-    line: Tensor  # height of the hairline above the forehead's middle
-    temple: Tensor  # how far it recedes at the temples
-    part: Tensor  # -1..1
-    phase: Tensor  # radians
-
-
 def family_of(style: int) -> int:
     """The family of a hair style's index."""
     return CUTS[HAIR_STYLES[style]].family
 
 
-def derive_hair(p: PortraitParams) -> Hair:
-    """The hair of the portraits `p`."""
+def derive_hair(p: PortraitParams) -> Rows:
+    """The hair of the portraits `p`, [N] each: the numbers of :class:`Cut`, adapted to the person."""
     table = {
         f.name: torch.tensor([float(getattr(CUTS[style], f.name)) for style in HAIR_STYLES], device=p.device)
         for f in fields(Cut)
@@ -112,17 +84,17 @@ def derive_hair(p: PortraitParams) -> Hair:
     c["tuft"] = c["tuft"] + 0.04 * p.hair_volume
     c["knot"] = c["knot"] + 0.035 * p.hair_volume
     c["ball"] = c["ball"] + 0.06 * p.hair_volume
-    c["line"] = 0.41 + 0.05 * p.hair_line + 0.20 * recede
-    return Hair(
+    return Rows(
         **c,
-        grow=0.04 * p.hair_volume,
-        temple=0.07 + 0.14 * recede,
-        part=p.hair_part,
-        phase=torch.pi * p.hair_phase,
+        grow=0.04 * p.hair_volume,  # how much wider hanging hair stands off
+        line=0.41 + 0.05 * p.hair_line + 0.20 * recede,  # height of the hairline above the forehead's middle
+        temple=0.07 + 0.14 * recede,  # how far it recedes at the temples
+        part=p.hair_part,  # -1..1
+        phase=torch.pi * p.hair_phase,  # radians
     )
 
 
-def growth(family: int, h: Hair, x: Tensor, ax: Tensor, y: Tensor, z: Tensor) -> Tensor:
+def growth(family: int, h: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Height above the hairline: positive where hair grows, negative on bare skin (in head units)."""
     if family == HANGING:
         # The front edge falls from the parting to both sides, like curtains.
@@ -139,7 +111,7 @@ def growth(family: int, h: Hair, x: Tensor, ax: Tensor, y: Tensor, z: Tensor) ->
     return torch.minimum(above, around)
 
 
-def _shell(h: Hair, y: Tensor, skull: Tensor, above: Tensor) -> Tensor:
+def _shell(h: Rows, y: Tensor, skull: Tensor, above: Tensor) -> Tensor:
     """A coat on the skull, going from `sides` at the ears to `top` at the crown."""
     thickness = torch.lerp(h.sides, h.top, ramp(0.1, 0.65, y)) * (1 - 0.5 * h.slope * h.part)
     t = (above / h.width).clamp_(-1, 1)
@@ -147,7 +119,7 @@ def _shell(h: Hair, y: Tensor, skull: Tensor, above: Tensor) -> Tensor:
     return skull - thickness * rounded * (2 - rounded) + 0.012 - 0.05 * t.clamp_(max=0)
 
 
-def _window(h: Hair, ax: Tensor, y: Tensor, z: Tensor, width: float) -> Tensor:
+def _window(h: Rows, ax: Tensor, y: Tensor, z: Tensor, width: float) -> Tensor:
     """Negative in the region in front of the face that hair leaves free."""
     up = (y + 0.10 - 0.2 * (h.line - 0.41)) / 0.60
     # Below the cheeks the opening goes on downwards, narrowing: hair does not close under the chin.
@@ -155,7 +127,7 @@ def _window(h: Hair, ax: Tensor, y: Tensor, z: Tensor, width: float) -> Tensor:
     return torch.maximum(frame * 0.45, 0.02 - z)
 
 
-def _close(h: Hair, x: Tensor, y: Tensor, z: Tensor, d: Tensor) -> Tensor:
+def _close(h: Rows, x: Tensor, y: Tensor, z: Tensor, d: Tensor) -> Tensor:
     """Adds tuft and knot."""
     side = x - 0.10 * h.part
     tuft = round_ellipsoid(
@@ -165,7 +137,7 @@ def _close(h: Hair, x: Tensor, y: Tensor, z: Tensor, d: Tensor) -> Tensor:
     return join(join(d, tuft + (h.tuft < -0.3) * 9.0, 0.14), knot, 0.05)
 
 
-def _hanging(h: Hair, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, d: Tensor) -> Tensor:
+def _hanging(h: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, d: Tensor) -> Tensor:
     """Adds what hangs down at both sides and the back, open around the face."""
     wave = torch.sin(11 * y + 5 * z + h.phase) + 0.5 * torch.sin(19 * y - 9 * x + h.phase)
     ax = ax + h.sway * (wave - 1) + h.flare * (y + 0.1)
@@ -174,7 +146,7 @@ def _hanging(h: Hair, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, d: Tensor) ->
     return join(d, cut(hang, h.bottom - y, 0.14), 0.12)
 
 
-def _curled(h: Hair, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, d: Tensor) -> Tensor:
+def _curled(h: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, d: Tensor) -> Tensor:
     """Adds a round mass and a knobbly surface."""
     grow = h.ball.clamp(min=-0.1)
     ball = round_ellipsoid(x, y - 0.28, z + 0.14, 0.80 + grow, 0.74 + grow, 0.72 + grow, 0.62)
@@ -185,7 +157,7 @@ def _curled(h: Hair, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, d: Tensor) -> 
     return join(d, ball, 0.1) - h.curl * knobs
 
 
-def hair_distance(family: int, h: Hair, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, skull: Tensor) -> Tensor:
+def hair_distance(family: int, h: Rows, x: Tensor, ax: Tensor, y: Tensor, z: Tensor, skull: Tensor) -> Tensor:
     """Distance to the hair of portraits that are all of one family."""
     d = _shell(h, y, skull, growth(family, h, x, ax, y, z))
     if family == CLOSE:

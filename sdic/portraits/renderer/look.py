@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -26,44 +24,6 @@ SKIN_TONES = (
 def to_linear(srgb: Tensor) -> Tensor:
     """sRGB 0..1 to light intensity (a plain power law)."""
     return srgb.clamp(min=0) ** 2.2
-
-
-@dataclass(frozen=True)
-class Look(Rows):
-    """What face painting needs of each portrait: [N] numbers and linear [3, N] colours."""
-
-    skin: Tensor
-    iris: Tensor
-    hair: Tensor
-    lip: Tensor
-    smile: Tensor  # 0..1
-    frown: Tensor  # 0..1
-    open_mouth: Tensor  # height of the opening
-    old: Tensor  # 0..1
-    kid: Tensor  # 0..1
-    mouth_y: Tensor
-    mouth_w: Tensor
-    mouth_bend: Tensor
-    lip_up: Tensor
-    lip_low: Tensor
-    lip_tint: Tensor
-    eye_x: Tensor
-    eye_w: Tensor
-    eye_top: Tensor
-    eye_bottom: Tensor
-    eye_tilt: Tensor
-    gaze: Tensor
-    iris_r: Tensor
-    lashes: Tensor
-    brow_y: Tensor
-    brow_h: Tensor
-    brow_arch: Tensor
-    nose_x: Tensor
-    nose_y: Tensor
-    freckles: Tensor
-    beard: Tensor
-    moustache: Tensor
-    phase: Tensor
 
 
 def grey_amount(p: PortraitParams) -> Tensor:
@@ -89,8 +49,8 @@ def skin_color(p: PortraitParams) -> Tensor:
     return color * (1 + warm) * (1 + old * torch.tensor([-0.03, 0.0, -0.06], device=p.device).view(3, 1))
 
 
-def derive_look(p: PortraitParams) -> Look:
-    """The numbers of :class:`Look` for the portraits `p`."""
+def derive_look(p: PortraitParams, solids: Rows) -> Rows:
+    """What face painting needs of the portraits `p`: [N] numbers and linear [3, N] colours."""
     kid, old = childhood(p.age), elderliness(p.age)
     smile, frown = p.smile.clamp(min=0), (-p.smile).clamp(min=0)
     grown = smoothstep(16.0, 22.0, p.age)
@@ -98,14 +58,14 @@ def derive_look(p: PortraitParams) -> Look:
     skin = skin_color(p)
     natural = skin * torch.tensor([0.78, 0.36, 0.35], device=p.device).view(3, 1)
     red = torch.tensor([0.45, 0.03, 0.06], device=p.device).view(3, 1) * (0.6 + 0.5 * skin[:1])
-    return Look(
+    return Rows(
         skin=skin,
         iris=to_linear(p.eye_color.t()),
         hair=hair_color(p),
         lip=torch.lerp(natural, red, 0.85 * p.lip_tint),
-        smile=smile,
-        frown=frown,
-        open_mouth=0.15 * smoothstep(0.12, 1.0, p.smile),
+        smile=smile,  # 0..1
+        frown=frown,  # 0..1
+        open_mouth=0.15 * smoothstep(0.12, 1.0, p.smile),  # height of the opening
         old=old,
         kid=kid,
         mouth_y=-0.405 - 0.02 * p.face_length + 0.06 * kid,
@@ -114,7 +74,7 @@ def derive_look(p: PortraitParams) -> Look:
         lip_up=0.036 + 0.013 * p.lips - 0.010 * old - 0.006 * smile,
         lip_low=0.047 + 0.016 * p.lips - 0.012 * old - 0.010 * smile,
         lip_tint=p.lip_tint,
-        eye_x=0.225 + 0.016 * p.eye_spacing,
+        eye_x=solids.eye_x,
         eye_w=0.122 * size,
         eye_top=0.078 * size * (1 - 0.10 * smile - 0.10 * frown - 0.20 * old),
         eye_bottom=0.056 * size * (1 - 0.42 * smile),
@@ -125,8 +85,8 @@ def derive_look(p: PortraitParams) -> Look:
         brow_y=0.172 + 0.018 * p.brow_height + 0.018 * smile - 0.016 * frown + 0.06 * (size - 1),
         brow_h=(0.024 + 0.010 * p.brow_thickness) * (1 - 0.25 * kid),
         brow_arch=0.028 + 0.022 * p.brow_arch,
-        nose_x=0.052 + 0.014 * p.nose_width - 0.006 * kid,
-        nose_y=-0.155 - 0.035 * p.nose_length + 0.045 * kid - 0.02 * old,
+        nose_x=solids.nose_x,
+        nose_y=solids.nose_y,
         freckles=p.freckles,
         beard=p.beard * grown,
         moustache=p.moustache * grown,

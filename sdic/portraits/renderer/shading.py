@@ -2,73 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..params import PortraitParams
+from ..params import PortraitParams, specs_of
 from .details import paint_marks, pattern_cover, shirt_word, wall_words
 from .face import Paint, paint_face, relief
-from .hair import CURLED, Hair, growth
-from .look import Look, derive_look, to_linear
+from .hair import CURLED, growth
+from .look import derive_look, to_linear
 from .noise import spot_noise, strand_noise
 from .sdf import length2, ramp, smoothstep
 from .shape import Rows
-from .trace import CLOTH, FRAME, HAIR, HAT, LENS, METAL, SKIN, VIEW_Y, Rays, Scene
+from .trace import CLOTH, FRAME, HAIR, HAT, LENS, METAL, SKIN, VIEW_Y, Hits, Rays, Scene
 
 KEY, FILL = 0.95, 0.38  # usual strengths of the key light and of the ambient light
 
 
-@dataclass(frozen=True)
-class Lights(Rows):
-    """Light of each portrait, [3, N]: direction to the key light (unit), and linear colours."""
-
-    direction: Tensor
-    key: Tensor
-    fill: Tensor
-    rim: Tensor
-
-
-@dataclass(frozen=True)
-class Dress(Rows):
-    """Colours and details of clothes, hat and background: linear [3, N], choices as float [N]."""
-
-    cloth: Tensor
-    cloth_second: Tensor
-    cloth_pattern: Tensor
-    cloth_text: Tensor
-    ink: Tensor
-    hat_kind: Tensor
-    hat: Tensor
-    hat_trim: Tensor
-    frame: Tensor
-    metal: Tensor
-    wall_top: Tensor
-    wall_bottom: Tensor
-    wall_second: Tensor
-    wall_pattern: Tensor
-    wall_text: Tensor
-
-
-@dataclass(frozen=True)
-class Hits:
+class Points(Rows):
     """M points of one material.
 
-    kind: which material. where [M]: their portraits. world, head [3, M]: places in the world and in the head's
-    coordinates. normal [3, M]: in the world. light: theirs. lit [M]: 0 in the key light's shadow. open_ [M]: 0 where
-    ambient light is shut out.
+    where [M]: their portraits. world, head [3, M]: places in the world and in the head's coordinates. normal [3, M]: in
+    the world. light: theirs. lit [M]: 0 in the key light's shadow. open_ [M]: 0 where ambient light is shut out.
     """
-
-    kind: int
-    where: Tensor
-    world: Tensor
-    head: Tensor
-    normal: Tensor
-    light: Lights
-    lit: Tensor
-    open_: Tensor
 
     def facing_light(self, normal: Tensor | None = None) -> Tensor:
         """Cosine of a normal (the surface's own if None) and the key light, [M]."""
@@ -80,14 +38,15 @@ class Hits:
         return normalize(self.light.direction + viewer, dim=0)
 
 
-def derive_lights(p: PortraitParams) -> Lights:
+def derive_lights(p: PortraitParams) -> Rows:
+    """Light of each portrait, [3, N]: direction to the key light (unit), and linear colours."""
     azimuth, elevation = torch.deg2rad(p.light_azimuth), torch.deg2rad(p.light_elevation)
     flat = elevation.cos()
     direction = torch.stack([flat * azimuth.sin(), elevation.sin(), flat * azimuth.cos()])
     tint = torch.stack([1 + 0.16 * p.light_warmth, 1 + 0.02 * p.light_warmth, 1 - 0.20 * p.light_warmth])
     room = torch.lerp(torch.full_like(tint, 0.9), to_linear(p.background_top.t()) + 0.25, 0.30)
     cool = torch.stack([1 - 0.05 * p.light_warmth, torch.ones_like(p.yaw), 1 + 0.06 * p.light_warmth])
-    return Lights(
+    return Rows(
         direction=direction,
         key=KEY * p.light_intensity * tint,
         fill=FILL * p.light_fill * room * cool,
@@ -95,27 +54,15 @@ def derive_lights(p: PortraitParams) -> Lights:
     )
 
 
-def derive_dress(p: PortraitParams) -> Dress:
-    def linear(color: Tensor) -> Tensor:
-        return to_linear(color.t())
-
-    return Dress(
-        cloth=linear(p.clothes_color),
-        cloth_second=linear(p.clothes_pattern_color),
-        cloth_pattern=p.clothes_pattern.float(),
-        cloth_text=p.clothes_text.float(),
-        ink=linear(p.text_color),
-        hat_kind=p.hat.float(),
-        hat=linear(p.hat_color),
-        hat_trim=linear(p.hat_trim_color),
-        frame=linear(p.glasses_color),
-        metal=linear(p.earrings_color),
-        wall_top=linear(p.background_top),
-        wall_bottom=linear(p.background_bottom),
-        wall_second=linear(p.background_pattern_color),
-        wall_pattern=p.background_pattern.float(),
-        wall_text=p.background_text.float(),
-    )
+def derive_dress(p: PortraitParams) -> Rows:
+    """Colours (linear [3, N]) and choices (float [N]) of scene and details, named as in the parameters."""
+    columns = {}
+    for spec in specs_of("scene", "detail"):
+        if spec.choices:
+            columns[spec.name] = getattr(p, spec.name).float()
+        elif spec.unit == "sRGB":
+            columns[spec.name] = to_linear(getattr(p, spec.name).t())
+    return Rows(**columns)
 
 
 def tone(linear: Tensor) -> Tensor:
@@ -131,7 +78,7 @@ class Shader:
     def __init__(self, scene: Scene):
         p = scene.params
         self.scene = scene
-        self.look: Look = derive_look(p)
+        self.look = derive_look(p, scene.solids)
         self.lights = derive_lights(p)
         self.dress = derive_dress(p)
         self.marked = bool(((p.moles > 0) | (p.scar > 0)).any())
@@ -144,44 +91,36 @@ class Shader:
         """Linear colours [3, M] of rays that hit nothing."""
         d = self.dress.take(rays.portrait)
         x, y = rays.origin[0], rays.origin[1]
-        color = torch.lerp(d.wall_bottom, d.wall_top, ramp(-1.2, 1.0, y))
+        color = torch.lerp(d.background_bottom, d.background_top, ramp(-1.2, 1.0, y))
         if self.papered:
-            cover = pattern_cover(d.wall_pattern, x, y, 0.30, self.scene.pixel)
-            color = torch.lerp(color, d.wall_second, 0.75 * cover)
-            color = torch.lerp(color, d.ink, 0.9 * wall_words(d.wall_text, x, y))
+            cover = pattern_cover(d.background_pattern, x, y, 0.30, self.scene.pixel)
+            color = torch.lerp(color, d.background_pattern_color, 0.75 * cover)
+            color = torch.lerp(color, d.text_color, 0.9 * wall_words(d.background_text, x, y))
         glow = 1.12 - 0.30 * ((x * x + (y - VIEW_Y - 0.1).square()) / 1.6)
         return color * glow.clamp(min=0.4)
 
-    def surface(
-        self, rays: Rays, depth: Tensor, material: Tensor, normal: Tensor, lit: Tensor, open_: Tensor
-    ) -> Tensor:
-        """Linear colours [3, M] of hits.
-
-        `normal` is [3, M] in the world; `lit` (0 in the key light's shadow) and `open_` (0 where ambient light is shut
-        out) are [M].
-        """
-        world, head = rays.world(depth), rays.head(depth)
-        out = torch.empty_like(world)
+    def surface(self, rays: Rays, hits: Hits) -> Tensor:
+        """Linear colours [3, M] of what rays hit."""
+        points = Points(
+            where=rays.portrait,
+            world=rays.world(hits.depth),
+            head=rays.head(hits.depth),
+            normal=hits.normal,
+            lit=hits.light[0],
+            open_=hits.light[1],
+        )
+        out = torch.empty_like(points.world)
         painters = {SKIN: self._skin, HAIR: self._hair, CLOTH: self._cloth, HAT: self._hat}
-        painters.update({FRAME: self._shiny, LENS: self._shiny, METAL: self._shiny})
+        painters.update({kind: functools.partial(self._shiny, kind) for kind in (FRAME, LENS, METAL)})
         for kind, painter in painters.items():
-            index = (material == kind).nonzero().squeeze(1)
+            index = (hits.material == kind).nonzero().squeeze(1)
             if index.numel():
-                where = rays.portrait.index_select(0, index)
-                hits = Hits(
-                    kind,
-                    where,
-                    world=world.index_select(1, index),
-                    head=head.index_select(1, index),
-                    normal=normal.index_select(1, index),
-                    light=self.lights.take(where),
-                    lit=lit.index_select(0, index),
-                    open_=open_.index_select(0, index),
-                )
-                out[:, index] = painter(hits)
+                here = points.take(index)
+                here.light = self.lights.take(here.where)
+                out[:, index] = painter(here)
         return out
 
-    def _skin(self, hits: Hits) -> Tensor:
+    def _skin(self, hits: Points) -> Tensor:
         where, lit, px = hits.where, hits.lit, self.scene.pixel
         k = self.look.take(where)
         x, y, z = hits.head
@@ -203,14 +142,14 @@ class Shader:
         spec = gloss * (0.30 * facing**12 + 0.35 * facing**50) * (0.3 + 0.7 * lit)
         return self._mix(paint.color, hits, normal, diffuse, spec, 0.5)
 
-    def _roots(self, paint: Paint, k: Look, hair: Hair, x: Tensor, y: Tensor, z: Tensor) -> None:
+    def _roots(self, paint: Paint, k: Rows, hair: Rows, x: Tensor, y: Tensor, z: Tensor) -> None:
         """Hair painted on the skin where the shell begins: the hairline fades in instead of starting at an edge."""
         above = growth(self.scene.family, hair, x, x.abs(), y, z)
         fine, clump, _ = strand_noise(torch.atan2(x, z + 0.25) / (2 * torch.pi), 0.3 * y + 0.3 * hair.phase)
         cover = smoothstep(-0.06, 0.03, above + 0.014 * fine + 0.01 * clump)
         paint.mix(k.hair * 0.7, cover * ramp(-0.62, -0.48, y) * 0.95 * (hair.top > 0))
 
-    def _hair(self, hits: Hits) -> Tensor:
+    def _hair(self, hits: Points) -> Tensor:
         where, lit, px = hits.where, hits.lit, self.scene.pixel
         k, s = self.look.take(where), self.scene.hair.take(where)
         x, y, z = hits.head
@@ -237,41 +176,42 @@ class Shader:
         spec = ring * (0.055 + 0.055 * fine.clamp(-1, 1) * fade) * (0.25 + 0.75 * lit) * (0.5 + k.hair.mean(0).sqrt())
         return self._mix(color, hits, normal, diffuse, spec, 0.6)
 
-    def _cloth(self, hits: Hits) -> Tensor:
+    def _cloth(self, hits: Points) -> Tensor:
         d = self.dress.take(hits.where)
-        color = d.cloth
+        color = d.clothes_color
         if self.dressed:
             x, y = hits.world[0], hits.world[1]
-            color = torch.lerp(color, d.cloth_second, pattern_cover(d.cloth_pattern, x, y, 0.17, self.scene.pixel))
-            color = torch.lerp(color, d.ink, shirt_word(d.cloth_text, x, y) * (hits.world[2] > -0.3))
+            cover = pattern_cover(d.clothes_pattern, x, y, 0.17, self.scene.pixel)
+            color = torch.lerp(color, d.clothes_pattern_color, cover)
+            color = torch.lerp(color, d.text_color, shirt_word(d.clothes_text, x, y) * (hits.world[2] > -0.3))
         return self._matt(color, hits)
 
-    def _hat(self, hits: Hits) -> Tensor:
+    def _hat(self, hits: Points) -> Tensor:
         d = self.dress.take(hits.where)
         x, y, z = hits.head
-        ribs = 0.85 + 0.15 * torch.sin(60 * torch.atan2(x, z + 0.08)) * (d.hat_kind == 1)
-        band = torch.where(d.hat_kind == 1, ((y < 0.42 + 0.2 * z) | (y > 0.86)).float(), 0.0)
-        band = torch.where(d.hat_kind == 2, ramp(0.19, 0.21, z) * ramp(0.56, 0.54, y), band)
+        ribs = 0.85 + 0.15 * torch.sin(60 * torch.atan2(x, z + 0.08)) * (d.hat == 1)
+        band = torch.where(d.hat == 1, ((y < 0.42 + 0.2 * z) | (y > 0.86)).float(), 0.0)
+        band = torch.where(d.hat == 2, ramp(0.19, 0.21, z) * ramp(0.56, 0.54, y), band)
         brim_band = ramp(0.44, 0.46, y) * ramp(0.60, 0.58, y) * (length2(x, z + 0.06) < 0.78)
-        band = torch.where(d.hat_kind == 3, brim_band, band)
-        color = torch.lerp(d.hat, d.hat_trim, band) * ribs
+        band = torch.where(d.hat == 3, brim_band, band)
+        color = torch.lerp(d.hat_color, d.hat_trim_color, band) * ribs
         return self._matt(color, hits)
 
-    def _shiny(self, hits: Hits) -> Tensor:
+    def _shiny(self, kind: int, hits: Points) -> Tensor:
         d = self.dress.take(hits.where)
-        color = {FRAME: d.frame, METAL: d.metal}.get(hits.kind, torch.full_like(hits.world, 0.012))
+        color = {FRAME: d.glasses_color, METAL: d.earrings_color}.get(kind, torch.full_like(hits.world, 0.012))
         diffuse = hits.facing_light().clamp(min=0) * hits.lit
         spec = 0.7 * (hits.normal * hits.halfway()).sum(0).clamp(min=0) ** 40
-        if hits.kind == LENS:
+        if kind == LENS:
             spec = spec + 0.04 * ramp(0.02, 0.10, hits.head[1])
         return self._mix(color, hits, hits.normal, diffuse, spec, 0.5)
 
-    def _matt(self, color: Tensor, hits: Hits) -> Tensor:
+    def _matt(self, color: Tensor, hits: Points) -> Tensor:
         """Cloth and felt: no highlight."""
         diffuse = ((hits.facing_light() + 0.15) / 1.15).clamp(min=0) * hits.lit
         return self._mix(color, hits, hits.normal, diffuse, torch.zeros_like(hits.lit), 0.4)
 
-    def _mix(self, color: Tensor, hits: Hits, normal: Tensor, diffuse: Tensor, spec: Tensor, rim: float) -> Tensor:
+    def _mix(self, color: Tensor, hits: Points, normal: Tensor, diffuse: Tensor, spec: Tensor, rim: float) -> Tensor:
         """Key, ambient and rim light together. `diffuse` is [M] or [3, M]; `normal` has skin's and hair's bumps."""
         light, open_ = hits.light, hits.open_
         sky = 0.80 + 0.25 * normal[1]

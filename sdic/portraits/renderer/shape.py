@@ -6,8 +6,7 @@ chin near y = -0.75, skull top near y = 0.8. The head turns about PIVOT; neck an
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TypeVar
 
 import torch
@@ -21,47 +20,17 @@ PIVOT = (0.0, -0.40, -0.10)
 R = TypeVar("R", bound="Rows")
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Columns of numbers, one entry a portrait: [N], or [3, N] for colours."""
+class Rows(SimpleNamespace):
+    """Columns of numbers by name, one entry a portrait, ray or point: [N], or [3, N] for colours and vectors."""
 
     def take(self: R, index: Tensor) -> R:
         """The entries at `index` (int64 [M]) of every column: how rays get the numbers of their portrait."""
-        columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        scalars = [name for name, column in columns.items() if column.dim() == 1]
-        taken: dict[str, Tensor] = {}
+        scalars = {name: c for name, c in vars(self).items() if c.dim() == 1 and c.is_floating_point()}
+        taken = {name: c.index_select(-1, index) for name, c in vars(self).items() if name not in scalars}
         if scalars:  # one gather for all of them
-            stacked = torch.stack([columns[name] for name in scalars])
-            taken = dict(zip(scalars, stacked.index_select(1, index).unbind(0), strict=True))
-        return type(self)(**{n: taken[n] if n in taken else c.index_select(1, index) for n, c in columns.items()})
-
-
-@dataclass(frozen=True)
-class Shape(Rows):
-    """The solid parts, each tensor [N]."""
-
-    skull_x: Tensor
-    jaw_x: Tensor
-    jaw_y: Tensor
-    jaw_ry: Tensor
-    chin_y: Tensor
-    chin_z: Tensor
-    chin_r: Tensor
-    cheek_y: Tensor
-    cheek_r: Tensor
-    nose_x: Tensor
-    nose_y: Tensor
-    nose_z: Tensor
-    nose_r: Tensor
-    eye_x: Tensor
-    ear_r: Tensor
-    neck_r: Tensor
-    shoulder_x: Tensor
-    neckline: Tensor  # height of the shirt's edge in front
-    neckline_v: Tensor  # depth of the V
-    glasses: Tensor  # choice, as float; so are the next two
-    hat: Tensor
-    earrings: Tensor
+            stacked = torch.stack(list(scalars.values())).index_select(1, index)
+            taken.update(zip(scalars, stacked.unbind(0), strict=True))
+        return type(self)(**taken)
 
 
 def childhood(age: Tensor) -> Tensor:
@@ -74,8 +43,8 @@ def elderliness(age: Tensor) -> Tensor:
     return ((age - 33) / 47).clamp(0, 1)
 
 
-def derive_shape(p: PortraitParams) -> Shape:
-    """The solid parts of the portraits `p`."""
+def derive_shape(p: PortraitParams) -> Rows:
+    """The solid parts of the portraits `p`, each number [N]; choices as floats."""
     kid, old = childhood(p.age), elderliness(p.age)
     smile = p.smile.clamp(min=0)
     grown = smoothstep(16.0, 22.0, p.age)
@@ -83,9 +52,7 @@ def derive_shape(p: PortraitParams) -> Shape:
     jaw_y = -0.25 - 0.035 * p.face_length + 0.09 * kid
     jaw_ry = 0.49 - 0.05 * kid
     style = p.clothes_style
-    neckline = torch.tensor([-0.93, -0.91, -0.88, -0.76], device=p.device)[style]
-    neckline_v = torch.tensor([0.0, 0.34, 0.22, 0.0], device=p.device)[style]
-    return Shape(
+    return Rows(
         skull_x=0.585 + 0.025 * p.face_width,
         jaw_x=0.45 + 0.015 * kid + 0.05 * p.jaw_width + 0.025 * p.face_width + 0.025 * beard + 0.01 * old,
         jaw_y=jaw_y,
@@ -103,8 +70,8 @@ def derive_shape(p: PortraitParams) -> Shape:
         ear_r=1 + 0.15 * p.ear_size + 0.08 * old + 0.05 * kid,
         neck_r=0.235 + 0.035 * p.neck_width - 0.05 * kid,
         shoulder_x=1.08 + 0.12 * p.neck_width - 0.26 * kid,
-        neckline=neckline,
-        neckline_v=neckline_v,
+        neckline=torch.tensor([-0.93, -0.91, -0.88, -0.76], device=p.device)[style],  # height of its edge in front
+        neckline_v=torch.tensor([0.0, 0.34, 0.22, 0.0], device=p.device)[style],  # depth of the V
         glasses=p.glasses.float(),
         hat=p.hat.float(),
         earrings=p.earrings.float(),

@@ -6,7 +6,7 @@ number. Depth is the world's z, which falls as a ray leaves the camera.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
 import torch
 from torch import Tensor
@@ -14,9 +14,9 @@ from torch import Tensor
 from ..params import PortraitParams
 from .accessories import earring_distance, glasses_distance, hat_distance, hat_edge
 from .geometry import face_distance, skull_distance, torso_distance
-from .hair import Hair, derive_hair, family_of, hair_distance
+from .hair import derive_hair, family_of, hair_distance
 from .sdf import cut, join
-from .shape import PIVOT, Shape, derive_shape, head_rotation
+from .shape import PIVOT, Rows, derive_shape, head_rotation
 
 CAMERA_Z = 8.0  # distance of the camera from the middle of the head
 HALF_VIEW = 1.17  # half the picture's side, in head units, at z = 0
@@ -27,30 +27,17 @@ HASTY = 1.5  # the same for rays that move away
 CREEP = 0.002  # growth of the least step from one step to the next
 
 SKIN, HAIR, CLOTH, HAT, FRAME, LENS, METAL = range(7)
+EMPTY = -1  # the material of background
 
 
-@dataclass(frozen=True)
-class Rays:
-    """M rays: world point = origin + depth * direction, and the same in head space; each tensor [3, M]."""
+class Rays(Rows):
+    """M rays: world point = origin + depth * direction, and the same in head space.
 
-    portrait: Tensor  # int64 [M]
-    origin: Tensor
-    direction: Tensor
-    head_origin: Tensor
-    head_direction: Tensor
+    portrait: int64 [M]. origin, direction, head_origin, head_direction: [3, M].
+    """
 
     def __len__(self) -> int:
-        return int(self.portrait.shape[0])
-
-    def take(self, index: Tensor) -> Rays:
-        """The rays at `index` (int64 [K])."""
-        return Rays(
-            self.portrait.index_select(0, index),
-            self.origin.index_select(1, index),
-            self.direction.index_select(1, index),
-            self.head_origin.index_select(1, index),
-            self.head_direction.index_select(1, index),
-        )
+        return len(self.portrait)
 
     def world(self, depth: Tensor) -> Tensor:
         """World points [3, M] at `depth` [M]."""
@@ -61,12 +48,9 @@ class Rays:
         return torch.addcmul(self.head_origin, self.head_direction, depth)
 
 
-@dataclass(frozen=True)
-class Body:
-    """Solids of M points: what :class:`Scene` gathers for each of them."""
-
-    shape: Shape
-    hair: Hair
+class Hits(Rows):
+    """What each of M rays met: material [M] (EMPTY for background), depth [M] (FAR for background), world normal [3, M]
+    and occlusion `light` [2, M] (see :func:`occlusion`)."""
 
 
 class Scene:
@@ -75,17 +59,13 @@ class Scene:
     def __init__(self, params: PortraitParams, size: int):
         self.params = params
         self.family = family_of(int(params.hair_style[0]))
-        self.shape = derive_shape(params)
         self.hair = derive_hair(params)
+        self.solids = Rows(**vars(derive_shape(params)), **vars(self.hair))
         self.rotation = head_rotation(params)
         self.pixel = 2 * HALF_VIEW / size  # side of a pixel in head units
         self.hats = bool((params.hat > 0).any())
         self.glasses = bool((params.glasses > 0).any())
         self.earrings = bool((params.earrings > 0).any())
-
-    def bodies(self, portrait: Tensor) -> Body:
-        """The solids of the given portraits (int64 [M])."""
-        return Body(self.shape.take(portrait), self.hair.take(portrait))
 
     def rays(self, portrait: Tensor, u: Tensor, v: Tensor) -> Rays:
         """Rays through picture coordinates `u`, `v` (-1..1, right and up) of the given portraits; each [M]."""
@@ -94,7 +74,14 @@ class Scene:
         direction = torch.stack([-u / CAMERA_Z, -v / CAMERA_Z, torch.ones_like(u)])
         pivot = torch.tensor(PIVOT, device=u.device).view(3, 1)
         head_origin = self.to_head(portrait, origin - pivot) + pivot
-        return Rays(portrait, origin, direction, head_origin, self.to_head(portrait, direction))
+        head_direction = self.to_head(portrait, direction)
+        return Rays(
+            portrait=portrait,
+            origin=origin,
+            direction=direction,
+            head_origin=head_origin,
+            head_direction=head_direction,
+        )
 
     def to_head(self, portrait: Tensor, vector: Tensor) -> Tensor:
         """World vectors [3, M] in the head space of each one's portrait."""
@@ -106,38 +93,33 @@ class Scene:
         rotation = self.rotation.permute(2, 1, 0).index_select(2, portrait)  # [head, world, M]
         return (vector.unsqueeze(1) * rotation).sum(0)
 
-    def distances(self, body: Body, world: Tensor, head: Tensor) -> tuple[list[Tensor], list[int]]:
+    def distances(self, body: Rows, world: Tensor, head: Tensor) -> tuple[list[Tensor], list[int]]:
         """Distance [M] to each solid present, and its material."""
-        s = body.shape
         x, y, z = head
         ax = x.abs()
-        skull = skull_distance(s, x, y, z)
-        face = face_distance(s, x, ax, y, z, skull)
-        flesh, cloth = torso_distance(s, world[0], world[1], world[2])
-        hair = hair_distance(self.family, body.hair, x, ax, y, z, skull)
+        skull = skull_distance(body, x, y, z)
+        face = face_distance(body, x, ax, y, z, skull)
+        flesh, cloth = torso_distance(body, world[0], world[1], world[2])
+        hair = hair_distance(self.family, body, x, ax, y, z, skull)
         if self.hats:
-            hair = torch.where(s.hat > 0, cut(hair, y - hat_edge(s, z) - 0.03, 0.02), hair)
+            hair = torch.where(body.hat > 0, cut(hair, y - hat_edge(body, z) - 0.03, 0.02), hair)
         found, materials = [join(face, flesh, 0.09), cloth, hair], [SKIN, CLOTH, HAIR]
         if self.hats:
-            found.append(hat_distance(s, x, y, z))
+            found.append(hat_distance(body, x, y, z))
             materials.append(HAT)
         if self.glasses:
-            found += glasses_distance(s, x, ax, y, z)
+            found += glasses_distance(body, x, ax, y, z)
             materials += [FRAME, LENS]
         if self.earrings:
-            found.append(earring_distance(s, ax, y, z))
+            found.append(earring_distance(body, ax, y, z))
             materials.append(METAL)
         return found, materials
 
-    def distance(self, body: Body, world: Tensor, head: Tensor) -> Tensor:
+    def distance(self, body: Rows, world: Tensor, head: Tensor) -> Tensor:
         """Distance [M] to whatever is nearest."""
-        found, _ = self.distances(body, world, head)
-        nearest = found[0]
-        for other in found[1:]:
-            nearest = torch.minimum(nearest, other)
-        return nearest
+        return functools.reduce(torch.minimum, self.distances(body, world, head)[0])
 
-    def nearest(self, body: Body, world: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
+    def nearest(self, body: Rows, world: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
         """Distance [M] and material [M] of whatever is nearest."""
         found, materials = self.distances(body, world, head)
         distance, which = torch.stack(found).min(0)
@@ -155,7 +137,7 @@ def march(scene: Scene, rays: Rays, start: Tensor, far: Tensor, radius: float, s
     hasty = STEP if bundle else HASTY
     depth, stopped = start.clone(), torch.zeros_like(start, dtype=torch.bool)
     index = torch.arange(len(rays), device=start.device)
-    active, body, z, limit = rays, scene.bodies(rays.portrait), start, far
+    active, body, z, limit = rays, scene.solids.take(rays.portrait), start, far
     before, moved = torch.full_like(z, 9.0), torch.ones_like(z)  # the last distance, and the step taken then
     # Rays that are finished stay as they are until they are dropped: when that is depends on the others of the batch.
     met, lost = torch.zeros_like(stopped), torch.zeros_like(stopped)
@@ -187,11 +169,11 @@ def march(scene: Scene, rays: Rays, start: Tensor, far: Tensor, radius: float, s
         if keep.numel() < 0.85 * len(active):
             index, active, z, limit = index[keep], active.take(keep), z[keep], limit[keep]
             before, moved, met, lost = before[keep], moved[keep], met[keep], lost[keep]
-            body = scene.bodies(active.portrait)
+            body = scene.solids.take(active.portrait)
     return depth, stopped
 
 
-def normals(scene: Scene, rays: Rays, body: Body, depth: Tensor, distance: Tensor) -> Tensor:
+def normals(scene: Scene, rays: Rays, body: Rows, depth: Tensor, distance: Tensor) -> Tensor:
     """World normals [3, M] by forward differences; `distance` is the distance at the points themselves."""
     h = 0.006
     world, head = rays.world(depth), rays.head(depth)
@@ -204,7 +186,7 @@ def normals(scene: Scene, rays: Rays, body: Body, depth: Tensor, distance: Tenso
     return torch.nn.functional.normalize(torch.stack(columns), dim=0)
 
 
-def occlusion(scene: Scene, rays: Rays, body: Body, depth: Tensor, normal: Tensor, light: Tensor) -> Tensor:
+def occlusion(scene: Scene, rays: Rays, body: Rows, depth: Tensor, normal: Tensor, light: Tensor) -> Tensor:
     """[2, M]: how far the key light (0 in shadow) and the ambient light (0 in a crevice) reach each hit.
 
     `normal` and `light` (direction to the light) are [3, M] in the world.

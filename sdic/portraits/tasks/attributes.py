@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdic.data.sampler import derive_seed
-from sdic.data.samples import Places, SamplesConfig, SampleSet
+from sdic.data.samples import Places, SamplesConfig
 from sdic.errors import ConfigError
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet
 from sdic.portraits import VECTOR_SIZE, vector_layout, vector_to_params
@@ -82,12 +82,6 @@ def attribute_loss(network: AttributeNet, picture: Tensor, labels: Tensor, rest:
     return {"loss": loss, "attributes": attributes, "amounts": amounts, "choices": choices}
 
 
-@torch.no_grad()
-def estimates(network: Any, samples: SampleSet) -> Tensor:
-    """The attributes [N, 3] that a network in eval mode reads off a set's pictures."""
-    return torch.cat([network(samples.batch(index)) for index in samples.places(64)])
-
-
 class AttributesTask(SamplesTask):
     """Trains an AttributeNet."""
 
@@ -122,7 +116,7 @@ class AttributesTask(SamplesTask):
     def evaluate(self) -> dict[str, float]:
         """Mean absolute errors on unseen people with unseen combinations of details, beside those of guessing."""
         truth = attribute_values(self.unseen.labels)
-        errors = (estimates(self.average("attributes"), self.unseen) - truth).abs().mean(0)
+        errors = (self.unseen.through(self.average("attributes")) - truth).abs().mean(0)
         guesses = (truth - truth.median(0).values).abs().mean(0)
         values = {"unseen_portraits": float(len(truth))}
         for name, error, guess in zip(NAMES, errors.tolist(), guesses.tolist(), strict=True):

@@ -70,14 +70,6 @@ class IdentityConfig(TrainingConfig):
         require(self.data.known, "the identity network needs several pictures of each person: data.source=portraits")
 
 
-class Centers(nn.Module):
-    """ArcFace's class centres: `weight` [K, E]."""
-
-    def __init__(self, classes: int, embedding: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(classes, embedding))
-
-
 def trait_columns() -> list[int]:
     """The columns of the labels that make a person: those of the identity's parameters."""
     layout = vector_layout()
@@ -137,7 +129,7 @@ class IdentityTask(SamplesTask):
             torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
             networks = {
                 "embedder": PortraitEmbedder(PortraitEmbedderConfig(sizes.size, blocks, widths, sizes.embedding)),
-                "centers": Centers(-(-pictures // data.views), sizes.embedding),
+                "centers": nn.Embedding(-(-pictures // data.views), sizes.embedding),  # ArcFace's class centres
                 "reader": nn.Linear(sizes.embedding, len(trait_columns())),
             }
         self.networks = {role: self.trained(network) for role, network in networks.items()}
@@ -163,20 +155,15 @@ class IdentityTask(SamplesTask):
         missed = F.mse_loss(read, self.traits[index])
         return {"loss": arcface + config.traits * missed, "arcface": arcface, "traits": missed}
 
-    @torch.no_grad()
-    def unseen_embeddings(self) -> Tensor:
-        """[N, E] of the unseen pictures, by the network whose results count."""
-        network = self.average("embedder")
-        return torch.cat([network(self.unseen.batch(index)) for index in self.unseen.places(64)])
-
     def evaluate(self) -> dict[str, float]:
         """Verification on unseen people: see `verification`."""
         people = len(self.unseen) // VIEWS
-        return {"unseen_people": float(people), **verification(self.unseen_embeddings()[: people * VIEWS], VIEWS)}
+        embedding = self.unseen.through(self.average("embedder"))[: people * VIEWS]
+        return {"unseen_people": float(people), **verification(embedding, VIEWS)}
 
     def picture(self) -> Tensor:
         """A row a person: one picture, and the seven nearest of all others."""
-        embedding = self.unseen_embeddings()
+        embedding = self.unseen.through(self.average("embedder"))
         queries = torch.arange(0, min(len(embedding), 6 * VIEWS), VIEWS, device=self.device)
         nearest = (embedding[queries] @ embedding.t()).topk(min(8, len(embedding)), 1).indices
         return grid(self.unseen.batch(nearest.flatten()), nearest.shape[1])

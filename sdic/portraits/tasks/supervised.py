@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdic.data.sampler import derive_seed
@@ -94,12 +95,6 @@ def draw_at(synthesis: Synthesis, latent: Tensor, size: int, noise: Any = "rando
     picture = synthesis.rgb_below(2 * int(math.log2(size)) - 3, latent, noise)
     assert picture is not None
     return picture
-
-
-def shrunk(picture: Tensor, size: int) -> Tensor:
-    """Averaged down to [B, 3, size, size]; sizes are powers of two apart."""
-    factor = picture.shape[3] // size
-    return picture if factor == 1 else nn.functional.avg_pool2d(picture, factor)
 
 
 class SupervisedTask(SamplesTask):
@@ -193,7 +188,7 @@ class SupervisedTask(SamplesTask):
     def compare(self, w: Tensor, index: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """(weighted pixel loss, mean squared error, perceptual distance) of G(w), w [B, D], against the set."""
         config = self.config
-        target = shrunk(self.samples.batch(index), size)
+        target = F.avg_pool2d(self.samples.batch(index), config.data.resolution // size)
         latent = w[:, None].expand(-1, self.generator.config.latent_rows, -1)
         with self.autocast():
             output = draw_at(self.generator.synthesis, latent, size).float()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from pretraining_workshop import FILES, TASKS, learn
+from pretraining_workshop import CONFIGS, FILES, TASKS, learn
 from safetensors import safe_open
 
 from sdic.checkpoints import read_bundle
@@ -29,7 +29,6 @@ from sdic.training.state_files import resume, write_state
 from sdic.training.task import find_task
 from sdic.training.tasks.e4e import E4EBatch, offset_norms, rows_open
 
-CONFIGS = Path(__file__).parent.parent.parent / "configs" / "portraits"
 ROLES = {
     "attributes": {"attribute_net"},
     "identity": {"portrait_embedder"},
