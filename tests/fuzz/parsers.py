@@ -37,6 +37,13 @@ def read_weights(path: Path) -> object:
     return read_bundle(path)
 
 
+def read_tflite(path: Path) -> object:
+    """TensorFlow Lite files. May raise: CheckpointError."""
+    from sdic.checkpoints.tflite import read_tflite
+
+    return read_tflite(path.read_bytes(), path.name)
+
+
 def read_inversion(path: Path) -> object:
     """Saved inversions. May raise: CheckpointError."""
     from sdic.types import Inversion
@@ -101,6 +108,7 @@ PARSERS: dict[str, Parser] = {
     "dataset zip": Parser(seeds.zips, read_zip, (ConfigError, ImageError), damaged, ("deflated.zip",)),
     "name list": Parser(seeds.name_lists, read_names, (ConfigError,)),
     "foreign weights": Parser(seeds.foreign_weights, read_weights, (CheckpointError,), damaged, ("e4e.pt",)),
+    "tflite": Parser(seeds.tflite_files, read_tflite, (CheckpointError,), mutations, ("iris.tflite",)),
     "our weights": Parser(seeds.our_weights, read_weights, (CheckpointError,), damaged),
     "inversion": Parser(seeds.inversions, read_inversion, (CheckpointError,), damaged),
     "direction": Parser(seeds.directions, read_direction, (CheckpointError, ConfigError), damaged),

@@ -43,6 +43,16 @@ def foreign_weights(folder: Path) -> list[Path]:
     return _steady(folder)
 
 
+def tflite_files(folder: Path) -> list[Path]:
+    """A small file of the format, which holds no network that is known, and the beginning of a real one."""
+    from tests.faces.stand_ins import stand_in, tflite_file
+
+    small = {"a/Kernel": torch.ones(3, 4), "b": torch.ones(2, dtype=torch.int32), "c": torch.ones(3).half()}
+    (folder / "small.tflite").write_bytes(tflite_file(small))
+    (folder / "iris.tflite").write_bytes(tflite_file(stand_in("iris"))[:20_000])
+    return sorted(folder.iterdir())
+
+
 def _steady(folder: Path) -> list[Path]:
     """The files without the addresses that torch names storages by: a seed gives the same bytes at every run."""
     for path in folder.iterdir():
