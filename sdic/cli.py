@@ -22,6 +22,7 @@ COMMANDS = {
     "invert": "invert photos: OUT/inversion/, a contact sheet and a report",
     "edit": "invert photos (or take saved inversions) and edit them",
     "models": "list the models, their files and what is here",
+    "download": "fetch the files of a model, or say how to get them by hand",
     "convert": "turn a weight file of any known layout into safetensors",
     "train": "train SDIC on a folder of pictures",
     "pretrain": "train generator, e4e and the networks of losses, for portraits or your own pictures",

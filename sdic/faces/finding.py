@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
@@ -129,5 +130,5 @@ def _aligned(photo: Image.Image, face: Face, size: int) -> Aligned:
     return Aligned(picture, crop, notes)
 
 
-def _file(name: str) -> object:
+def _file(name: str) -> Path | None:
     return zoo.find_file(zoo.card(name).files[0])

@@ -100,7 +100,7 @@ class MediaPipeFaces:
                 centre, size, right_eye, left_eye = points[:4] * side / DETECTOR_SIZE + [[x, y], [0, 0], [x, y], [x, y]]
                 across = left_eye - right_eye
                 angle = math.atan2(across[1], across[0])
-                around = _Square(*centre, MESH_MARGIN * float(size.max()), angle)
+                around = _Square(centre[0], centre[1], MESH_MARGIN * float(size.max()), angle)
                 found.append((float(scores[k]), around, np.concatenate([centre - size / 2, centre + size / 2])))
         found.sort(key=lambda entry: -entry[0])
         kept: list[tuple[float, _Square, Array]] = []
@@ -137,7 +137,7 @@ class MediaPipeFaces:
         squares = []
         for outer, inner in EYES:
             middle, width = (mesh[outer] + mesh[inner]) / 2, math.dist(mesh[outer], mesh[inner])
-            squares.append(_Square(*middle, max(IRIS_MARGIN * width, 1.0), angle))
+            squares.append(_Square(middle[0], middle[1], max(IRIS_MARGIN * width, 1.0), angle))
         pictures = [square.picture(photo, IRIS_SIZE) for square in squares]
         pictures[1] = pictures[1].transpose(Image.Transpose.FLIP_LEFT_RIGHT)  # the network knows right eyes
         _, irises = self.iris(self._input(pictures))
