@@ -109,17 +109,21 @@ def align(photo: Image.Image, face: Face, size: int = 1024) -> tuple[Image.Image
 
     ImageError where the crop would have hardly a pixel, or be many times as large as the photo.
     """
-    quad = ffhq_quad(face)
+    return cut(photo, ffhq_quad(face), size, face.source)
+
+
+def cut(photo: Image.Image, quad: Array, size: int, source: str = "") -> tuple[Image.Image, FaceCrop]:
+    """`align`, by the corners that `ffhq_quad` gives."""
     side = math.dist(quad[0], quad[3])
     if not 4 <= side <= 8 * max(photo.size) or not _touches(quad, photo.size):
         raise ImageError(f"the face's crop of {side:.0f} px does not lie in this photo of {photo.width}x{photo.height}")
     full = photo.size
     shrink = math.floor(side / size / 2)
     if shrink > 1:
-        photo = photo.resize(tuple(round(n / shrink) for n in full), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+        photo = photo.resize(tuple(max(1, round(n / shrink)) for n in full), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
         quad, side = quad / shrink, side / shrink
     ratio = np.array(full) / np.array(photo.size)
-    where = FaceCrop(tuple(map(tuple, (quad + 0.5) * ratio)), size, full, face.source)
+    where = FaceCrop(tuple(map(tuple, (quad + 0.5) * ratio)), size, full, source)
 
     border = max(round(side * 0.1), 3)
     low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)

@@ -49,8 +49,8 @@ def byte_limit(max_pixels: int) -> int:
     return 64 * MEGABYTE + 8 * max_pixels
 
 
-def decoded(handle: IO[bytes], max_pixels: int) -> Image.Image:
-    """An open binary file -> its picture, in the file's own mode, decoded and turned upright. ImageError."""
+def decoded(handle: IO[bytes], max_pixels: int, upright: bool = True) -> Image.Image:
+    """An open binary file -> its picture, in the file's own mode, decoded and (if `upright`) turned. ImageError."""
     with only_image_errors():
         picture, metered = _opened(handle, max_pixels)
         _check_work(picture, handle)
@@ -59,8 +59,9 @@ def decoded(handle: IO[bytes], max_pixels: int) -> Image.Image:
         metered.allow(HEADER_READS + (2 * pixels if slow else pixels // 16), 2 * metered.size + 8 * pixels + MEGABYTE)
         picture.load()
         _check_size(picture.size, max_pixels)
-        with contextlib.suppress(Exception):  # damaged EXIF data: the picture itself is fine
-            ImageOps.exif_transpose(picture, in_place=True)
+        if upright:
+            with contextlib.suppress(Exception):  # damaged EXIF data: the picture itself is fine
+                ImageOps.exif_transpose(picture, in_place=True)
         return picture
 
 

@@ -44,7 +44,7 @@ def read_picture(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = P
     refused from its header, before anything is decoded, and so is a file that would take more bytes, scans or reads
     than any such picture needs (`sdic.utils.decoding`).
     """
-    with _opened(source) as handle, only_image_errors():
+    with open_picture(source) as handle, only_image_errors():
         picture = decoded(handle, max_pixels)
         result = to_rgb(picture)
         if result is picture:
@@ -56,7 +56,7 @@ def read_picture(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = P
 
 def check_picture(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = PIXEL_LIMIT) -> None:
     """ImageError, as from `read_picture`, for what a file's header tells; no pixel is decoded."""
-    with _opened(source) as handle:
+    with open_picture(source) as handle:
         check_header(handle, max_pixels)
 
 
@@ -74,7 +74,7 @@ def what_is(path: str | os.PathLike[str], handle: IO[bytes] | None = None) -> Ki
     if suffix in SUFFIXES or by_name.startswith(RAW):
         return Kind(picture=not by_name, unread=by_name)
     try:
-        with _opened(path if handle is None else handle) as opened:
+        with open_picture(path if handle is None else handle) as opened:
             opened.seek(0)
             head = opened.read(HEAD)
             names = recognised(head)
@@ -92,7 +92,7 @@ def what_is(path: str | os.PathLike[str], handle: IO[bytes] | None = None) -> Ki
 
 
 @contextlib.contextmanager
-def _opened(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[IO[bytes]]:
+def open_picture(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[IO[bytes]]:
     """A regular file, or the open one; ImageErrors from the block begin with the path."""
     if not isinstance(source, str | os.PathLike):
         yield source
