@@ -14,18 +14,18 @@ from sdic import zoo
 from sdic.checkpoints import read_bundle
 from sdic.errors import CheckpointError, ConfigError, ImageError, did_you_mean
 from sdic.faces.alignment import FaceCrop, align, ffhq_quad, is_aligned
-from sdic.faces.points import Face
+from sdic.faces.points import Face, faces_for, read_landmarks
 
 MODES = ("auto", "always", "never")
 DETECTORS = ("auto", "mediapipe", "yunet")
 SMALLEST = 40
 """Pixels of a crop's side; the eyes of a smaller face are less than ten pixels apart and not to be placed."""
-_OTHER_WAYS = (
+OTHER_WAYS = (
     "--landmarks FILE.csv gives the eyes and the corners of the mouth; --align never takes the photo as it is, cropped "
     "by yourself as FFHQ's are"
 )
-NO_DETECTOR = f"three ways on: `sdic download faces` fetches the detector (once, 7 MB); {_OTHER_WAYS}"
-NO_FACE = f"three ways on: cut out the part with the face, if it is small; {_OTHER_WAYS}"
+NO_DETECTOR = f"three ways on: `sdic download faces` fetches the detector (once, 7 MB); {OTHER_WAYS}"
+NO_FACE = f"three ways on: cut out the part with the face, if it is small; {OTHER_WAYS}"
 
 
 class Finder(Protocol):
@@ -99,6 +99,55 @@ def find_and_align(
     if mode == "auto" and landmarks is None and is_aligned(photo.size, faces[0]):
         return [Aligned(photo)]
     return [_aligned(photo, one, size) for one in chosen(faces, face)]
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """How raw photos become what a model for faces looks at; see `find_and_align`.
+
+    align: auto, always or never. face: largest, all, or a number from 1. landmarks: a .csv or .json file, or nothing.
+    detector: auto, mediapipe or yunet.
+    """
+
+    align: str = "auto"
+    face: str = "largest"
+    landmarks: str = ""
+    detector: str = "auto"
+
+
+class Aligner:
+    """`find_and_align` by settings, for many photos; what finds faces is opened once, when it is first wanted."""
+
+    def __init__(self, settings: AlignSettings, device: str = "cpu"):
+        """ConfigError or ImageError for settings that make no sense, and for a landmark file that cannot be read."""
+        check_choice(settings.face)
+        for name, value, known in (("align", settings.align, MODES), ("detector", settings.detector, DETECTORS)):
+            if value not in known:
+                raise ConfigError(f"{name} {value!r}{did_you_mean(value, known)}; known: {', '.join(known)}")
+        self.settings, self.device = settings, device
+        self.landmarks = read_landmarks(settings.landmarks) if settings.landmarks else {}
+        self._finder: Finder | None = None
+
+    def __call__(self, photo: Image.Image, name: str, size: int) -> list[Aligned]:
+        """An upright RGB photo and its name (for the landmark file) -> what the model is to look at."""
+        known = faces_for(self.landmarks, name) or None
+        if self.settings.landmarks and known is None and self.settings.align != "never":
+            raise ImageError(f"{self.settings.landmarks} has no landmarks of it; {OTHER_WAYS}")
+        finder = None if known or self.settings.align == "never" else self._opened()
+        return find_and_align(
+            photo, size, mode=self.settings.align, face=self.settings.face, finder=finder, landmarks=known
+        )
+
+    def _opened(self) -> Finder | None:
+        """What finds faces; None where the default is not here, which only some photos need."""
+        if self._finder is None and (self.settings.detector != "auto" or has_finder()):
+            self._finder = open_finder(self.settings.detector, self.device)
+        return self._finder
+
+
+def has_finder() -> bool:
+    """Whether the files of a detector are here."""
+    return any(_file(name) is not None for name in ("faces", "yunet"))
 
 
 def chosen(faces: Sequence[Face], face: str) -> list[Face]:

@@ -14,6 +14,7 @@ The last term takes off detail that C does not have, where the edit changes much
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,19 +33,29 @@ SEAM = 64  # px at which the seam's colours are compared
 Box = tuple[int, int, int, int]
 
 
-def paste(photo: Image.Image, edited: Sequence[tuple[Image.Image, FaceCrop]]) -> Image.Image:
+@dataclass(frozen=True)
+class EditedFace:
+    """picture: the edited crop, of any size. crop: where it lay. before: the crop as it was, if it is at hand; it is
+    cut from the photo again otherwise."""
+
+    picture: Image.Image
+    crop: FaceCrop
+    before: Image.Image | None = None
+
+
+def paste(photo: Image.Image, edited: Sequence[EditedFace]) -> Image.Image:
     """Put edited crops back into an upright photo of any mode; the same mode comes out (a palette's colours as RGB).
 
-    edited: for each face its picture, of any size, and where its crop lay. Pixels outside of the crops are those of
+    Pixels outside of the crops are those of
     the photo, bit for bit. Where crops overlap, the one whose middle is nearer goes before.
     ImageError for a crop of another photo.
     """
     photo = own_mode(photo)
     rgb = to_rgb(photo)
-    for _, crop in edited:
-        if crop.photo_size != photo.size:
-            raise ImageError(f"the crop is of a photo of {crop.photo_size}, this one is {photo.size}")
-    parts = [part for picture, crop in edited if (part := _change(rgb, picture, crop)) is not None]
+    for face in edited:
+        if face.crop.photo_size != photo.size:
+            raise ImageError(f"the crop is of a photo of {face.crop.photo_size}, this one is {photo.size}")
+    parts = [part for face in edited if (part := _change(rgb, face)) is not None]
     if len(parts) > 1:
         parts = _shared(parts, photo.size)
     result = photo.copy()
@@ -65,8 +76,9 @@ def feathered(size: int) -> Plane:
     return rise[:, None] * rise[None]
 
 
-def _change(rgb: Image.Image, picture: Image.Image, crop: FaceCrop) -> tuple[Box, Plane, Plane] | None:
+def _change(rgb: Image.Image, face: EditedFace) -> tuple[Box, Plane, Plane] | None:
     """(box of the photo, what is added there [h, w, 3], the mask there [h, w]); None where the crop is beside it."""
+    crop = face.crop
     corners = np.array(crop.quad)
     low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
     left, top = (int(n) for n in np.maximum(low, 0))
@@ -74,11 +86,13 @@ def _change(rgb: Image.Image, picture: Image.Image, crop: FaceCrop) -> tuple[Box
     if left >= right or top >= bottom:
         return None
     box = left, top, right, bottom
-    picture = to_rgb(picture)
+    picture = to_rgb(face.picture)
     if picture.width != picture.height:
         raise ImageError(f"an edited crop is square, this one is {picture.width}x{picture.height}")
     size = picture.width
-    before, _ = cut(rgb, corners - 0.5, size)
+    before = cut(rgb, corners - 0.5, size)[0] if face.before is None else to_rgb(face.before)
+    if before.size != picture.size:
+        before = before.resize(picture.size, Image.Resampling.LANCZOS)
     difference = np.asarray(picture, np.float32) - np.asarray(before, np.float32)
     mask = feathered(size)
     difference -= _seam(difference, mask, _inside(crop, size))

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from sdic.errors import ImageError
 from sdic.faces.alignment import FaceCrop, align
 from sdic.faces.ownmode import read_original, write_like
-from sdic.faces.pasting import paste
+from sdic.faces.pasting import EditedFace, paste
 from sdic.utils.colour import to_rgb
 from sdic.utils.images import read_picture
 from tests.faces.test_alignment import face_at, photo_of
@@ -38,7 +38,8 @@ def inside(crop: FaceCrop, margin: float = 0.0) -> np.ndarray:
 def test_without_an_edit_nothing_changes(place: tuple[float, ...], size: int) -> None:
     photo = photo_of(*SIZE)
     picture, crop = align(photo, face_at(*place), size)
-    assert np.array_equal(pixels(paste(photo, [(picture, crop)])), pixels(photo))
+    assert np.array_equal(pixels(paste(photo, [EditedFace(picture, crop)])), pixels(photo))
+    assert np.array_equal(pixels(paste(photo, [EditedFace(picture, crop, picture)])), pixels(photo))
 
 
 @pytest.mark.parametrize("size", [64, 256])
@@ -49,7 +50,7 @@ def test_a_crop_with_noise_stays_above_40_db(place: tuple[float, ...], size: int
     picture, crop = align(photo, face_at(*place), size)
     noise = np.random.default_rng(1).integers(-2, 3, (size, size, 3))
     edited = Image.fromarray((pixels(picture) + noise).clip(0, 255).astype(np.uint8))
-    difference = pixels(paste(photo, [(edited, crop)])) - pixels(photo)
+    difference = pixels(paste(photo, [EditedFace(edited, crop)])) - pixels(photo)
     where = inside(crop)
     assert not difference[~where].any()
     assert 10 * np.log10(255**2 / (difference[where] ** 2).mean()) > 40
@@ -63,7 +64,7 @@ def test_an_edit_arrives_where_it_was_made(place: tuple[float, ...]) -> None:
         picture, crop = align(photo, face_at(*place), size)
         third = size // 3
         picture.paste((200, 10, 10), (third, third, size - third, size - third))
-        result = paste(photo, [(picture, crop)])
+        result = paste(photo, [EditedFace(picture, crop)])
         core = inside(crop, 0.40)
         assert core.sum() > 40
         assert np.abs(pixels(result)[core] - [200, 10, 10]).max() <= 12
@@ -75,7 +76,7 @@ def test_a_seam_of_another_colour_is_evened_out() -> None:
     photo = Image.new("RGB", SIZE, (120, 100, 90))
     picture, crop = align(photo, face_at(150, 130, 160, 8), 128)
     bright = Image.fromarray((pixels(picture) + 20).astype(np.uint8))
-    result = pixels(paste(photo, [(bright, crop)]))[:, :, 0] - 120
+    result = pixels(paste(photo, [EditedFace(bright, crop)]))[:, :, 0] - 120
     band = inside(crop, 0.0) & ~inside(crop, 0.12)
     assert np.abs(result[band]).max() <= 5
     assert result[inside(crop, 0.45)].min() >= 16
@@ -91,10 +92,10 @@ def test_two_faces_and_where_they_overlap() -> None:
         for face, colour in zip(faces, ((140, 100, 100), (100, 140, 100)), strict=True):
             picture, crop = align(photo, face, 64)
             picture.paste(colour, (12, 12, 52, 52))
-            edited.append((picture, crop))
+            edited.append(EditedFace(picture, crop))
         result = pixels(paste(photo, edited)) - 100
-        for (_, crop), band in zip(edited, (0, 1), strict=True):
-            assert result[inside(crop, 0.45)][:, band].min() > 30
+        for one, band in zip(edited, (0, 1), strict=True):
+            assert result[inside(one.crop, 0.45)][:, band].min() > 30
         assert result.sum(-1).max() <= 55  # not twice (bicubic filters overshoot at a corner)
         assert ((result[:, :, 0] > 3) & (result[:, :, 1] > 3)).any() == bool(most)
 
@@ -102,11 +103,11 @@ def test_two_faces_and_where_they_overlap() -> None:
 def test_other_photos_and_shapes_are_refused() -> None:
     picture, crop = align(photo_of(*SIZE), face_at(*PLACES[0]), 64)
     with pytest.raises(ImageError, match="of a photo of"):
-        paste(photo_of(299, 260), [(picture, crop)])
+        paste(photo_of(299, 260), [EditedFace(picture, crop)])
     with pytest.raises(ImageError, match="is square"):
-        paste(photo_of(*SIZE), [(picture.resize((64, 32)), crop)])
+        paste(photo_of(*SIZE), [EditedFace(picture.resize((64, 32)), crop)])
     with pytest.raises(ImageError, match="mode F"):
-        paste(photo_of(*SIZE).convert("F"), [(picture, crop)])
+        paste(photo_of(*SIZE).convert("F"), [EditedFace(picture, crop)])
 
 
 def made(mode: str) -> Image.Image:
@@ -125,12 +126,12 @@ def made(mode: str) -> Image.Image:
 def test_modes_stay(mode: str) -> None:
     photo = made(mode)
     picture, crop = align(to_rgb(photo), face_at(*PLACES[1]), 128)
-    same = paste(photo, [(picture, crop)])
+    same = paste(photo, [EditedFace(picture, crop)])
     kept = {"P": "RGB", "1": "L"}.get(mode, mode)
     assert same.mode == kept
     assert np.array_equal(pixels(same), pixels(photo.convert(kept) if kept != mode else photo))
     picture.paste((60, 60, 60), (40, 40, 88, 88))
-    edited = paste(photo, [(picture, crop)])
+    edited = paste(photo, [EditedFace(picture, crop)])
     core = inside(crop, 0.42)
     assert (
         np.abs(pixels(to_rgb(edited if mode not in ("RGBA", "LA") else edited.convert(mode[:-1])))[core] - 60).mean()
@@ -165,7 +166,7 @@ def test_files_keep_format_exif_and_profile(form: str, options: dict[str, object
     assert original.picture.size == (260, 300)  # upright
     picture, crop = align(to_rgb(original.picture), face_at(130, 150, 110, 10), 128)
     picture.paste((250, 10, 10), (40, 40, 88, 88))
-    target = write_like(tmp_path / "out.png", paste(original.picture, [(picture, crop)]), original)
+    target = write_like(tmp_path / "out.png", paste(original.picture, [EditedFace(picture, crop)]), original)
     assert target.suffix == {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}[form]
     with Image.open(target) as again:
         turned = form == "TIFF"  # Pillow turns them itself; the others lie as they lay in the file
@@ -200,9 +201,9 @@ def test_colours_of_a_profile_stay_in_it(tmp_path: Path) -> None:
     photo = photo_of(*SIZE)
     photo.info["icc_profile"] = matrix_profile("p3")
     picture, crop = align(to_rgb(photo), face_at(*PLACES[0]), 128)
-    assert np.array_equal(pixels(paste(photo, [(picture, crop)])), pixels(photo))
+    assert np.array_equal(pixels(paste(photo, [EditedFace(picture, crop)])), pixels(photo))
     picture.paste((180, 90, 60), (40, 40, 88, 88))
-    result = paste(photo, [(picture, crop)])
+    result = paste(photo, [EditedFace(picture, crop)])
     core = inside(crop, 0.42)
     assert np.abs(pixels(to_rgb(result))[core] - [180, 90, 60]).max() <= 3 + 12
     assert np.abs(pixels(result)[core] - [180, 90, 60]).mean() > 3

@@ -87,6 +87,20 @@ def read_photo(path: Path) -> object:
     return read_picture(path, 1_000_000)
 
 
+def read_landmarks(path: Path) -> object:
+    """Landmarks of photos. May raise: ImageError."""
+    from sdic.faces.points import read_landmarks
+
+    return read_landmarks(path)
+
+
+def read_crops(path: Path) -> object:
+    """Where crops lie in their photos. May raise: ImageError."""
+    from sdic.faces.folder import read_record
+
+    return read_record(path)
+
+
 def read_zip(path: Path) -> None:
     """Zips of photos, as a training reads them. May raise: ConfigError; ImageError for one of the photos."""
     from sdic.data.sources import Request, open_source
@@ -112,6 +126,8 @@ PARSERS: dict[str, Parser] = {
     "our weights": Parser(seeds.our_weights, read_weights, (CheckpointError,), damaged),
     "inversion": Parser(seeds.inversions, read_inversion, (CheckpointError,), damaged),
     "direction": Parser(seeds.directions, read_direction, (CheckpointError, ConfigError), damaged),
+    "landmarks": Parser(seeds.landmarks, read_landmarks, (ImageError,)),
+    "crops": Parser(seeds.crops, read_crops, (ImageError,)),
     "config": Parser(seeds.configs, read_config, (ConfigError,), damaged),
     "manifest": Parser(seeds.manifests, read_manifest, (ConfigError,), damaged),
     "hash note": Parser(seeds.hash_notes, read_hash_note, (CheckpointError,)),
