@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from sdic import zoo
-from sdic.checkpoints import read_bundle
 from sdic.errors import CheckpointError, ConfigError, ImageError, SdicError
 from sdic.faces.finding import find_and_align, open_finder
 from sdic.faces.points import Face
@@ -119,36 +118,6 @@ def test_yunet_through_opencv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "cv2", cv2)
     [face] = open_finder("auto").find(Image.new("RGB", (1280, 960)))
     np.testing.assert_allclose(face.points, np.array([[200, 160], [400, 160], [220, 320], [380, 320]]) - 0.5)
-
-
-# With the weights -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def finder() -> object:
-    """MediaPipe's networks; skipped where they are not here."""
-    wanted = zoo.card("faces").files[0]
-    path = zoo.find_file(wanted)
-    if path is None:
-        pytest.skip("needs pretrained/faces.safetensors: sdic download faces")
-    return open_finder("mediapipe")
-
-
-def test_released_weights_give_the_golden_numbers(finder: object) -> None:
-    from tests.faces.test_networks import check
-
-    path = zoo.find_file(zoo.card("faces").files[0])
-    assert path is not None
-    for name, network in read_bundle(path).networks.items():
-        check("released", name, network)
-
-
-def test_pictures_without_a_face_are_refused(finder: object) -> None:
-    for seed in range(3):
-        with pytest.raises(ImageError, match="no face was found"):
-            find_and_align(photo_of(320, 200, seed), finder=finder)  # type: ignore[arg-type]
-    for size in ((1, 1), (3, 200), (200, 1)):
-        assert finder.find(Image.new("RGB", size)) == []  # type: ignore[attr-defined]
 
 
 def test_squares_are_cut_where_the_record_says() -> None:
