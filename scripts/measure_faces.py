@@ -143,9 +143,8 @@ def aligned(finder: Finder, folder: Path) -> None:
             found, recognised = found + 1, recognised + is_aligned(photo.size, face)
     mean, most = np.mean(rows, 0), np.max(rows, 0)
     print(f"\naligned photos: {found} of {len(paths)} found, {recognised} recognised as aligned;", end=" ")
-    print(
-        f"crop centre {mean[0]:.2f} / {most[0]:.2f} % off, size {mean[1]:+.1f} %, roll {mean[2]:.2f} / {most[2]:.2f} degrees"
-    )
+    print(f"crop centre {mean[0]:.2f} / {most[0]:.2f} % off, size {mean[1]:+.1f} %,", end=" ")
+    print(f"roll {mean[2]:.2f} / {most[2]:.2f} degrees")
 
 
 def main() -> None:
