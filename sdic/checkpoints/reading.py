@@ -12,6 +12,7 @@ from torch import nn
 from sdic.checkpoints.bundle import Bundle
 from sdic.checkpoints.layouts import read_foreign, stylegan2_ada
 from sdic.checkpoints.native import read_native
+from sdic.checkpoints.tflite import is_tflite, read_tflite
 from sdic.checkpoints.unpickle import load_tensors
 from sdic.errors import CheckpointError, SdicError
 from sdic.utils.files import sha256_of
@@ -39,7 +40,7 @@ def read_bundle(path: str | os.PathLike[str], sha256: str | None = None, trust: 
                 f"{path}: sha256 is {digest}, expected {sha256}: damaged, or another file than before. If you "
                 f"replaced it on purpose, delete {path.name}.sha256 beside it"
             )
-        bundle = read_native(path) if _is_safetensors(path) else _read_other(load_tensors(path, trust), path.name)
+        bundle = read_native(path) if _is_safetensors(path) else _read_other(_content(path, trust), path.name)
         for role, network in bundle.networks.items():
             network.eval().requires_grad_(False)
             _check_numbers(network, f"{path} ({role})")
@@ -56,6 +57,15 @@ def read_bundle(path: str | os.PathLike[str], sha256: str | None = None, trust: 
         raise CheckpointError(f"{path}: damaged, or not what it says ({one_line(error)})") from error
     bundle.source["sha256"] = digest
     return bundle
+
+
+def _content(path: Path, trust: bool) -> Any:
+    """What a file of other people holds: tensors by name, and what lies beside them."""
+    with open(path, "rb") as handle:
+        head = handle.read(8)
+        if is_tflite(head):
+            return read_tflite(head + handle.read(), path.name)
+    return load_tensors(path, trust)
 
 
 def _read_other(content: Any, what: str) -> Bundle:

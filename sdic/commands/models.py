@@ -20,18 +20,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(entries, indent=1))
         return 0
-    rows = [("name", "domain", "method", "files", "what it is")]
-    rows += [(e["name"], e["domain"], e["method"] or "-", _state(e), e["description"]) for e in entries]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    rows = [("name", "domain", "method", "files", "size", "what it is")]
+    rows += [(e["name"], e["domain"], e["method"] or "-", _state(e), _size(e), e["description"]) for e in entries]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]))
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]))
     for title, wanted in (("Files that are here", True), ("Missing files, and where they come from", False)):
         files = {file["name"]: file for e in entries for file in e["files"] if (file["path"] is not None) == wanted}
         if files:
             print(f"\n{title}:")
         for name, file in files.items():
             place = file["path"] if wanted else file["source"]
-            print(f"  {name}  {place}  (licence: {file['licence']})")
+            print(f"  {name}  {place}  (licence: {file['licence']}){'' if wanted else file['how']}")
     if any(file["path"] is None for e in entries for file in e["files"]):
         print(f"\nLooked in: {', '.join(dict.fromkeys(map(str, zoo.search_folders())))} (${zoo.ENVIRONMENT} adds one)")
     published = [e for e in entries if e["paper"]]
@@ -45,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
 def _entry(card: Any) -> dict[str, Any]:
     """A card with the state of its files."""
     from sdic import zoo
+    from sdic.download import fetchable
 
     files = []
     for wanted in card.files:
         found = zoo.find_file(wanted)
+        how = f"; sdic download {card.name}" if fetchable(wanted) else "; by hand, or from elsewhere"
         files.append(
             {
                 "name": wanted.name,
@@ -56,6 +58,8 @@ def _entry(card: Any) -> dict[str, Any]:
                 "source": wanted.source,
                 "licence": wanted.licence,
                 "sha256": wanted.sha256,
+                "size": wanted.size if found is None else found.stat().st_size,
+                "how": f"; {wanted.made_by}" if wanted.made_by else how,
             }
         )
     return {
@@ -67,6 +71,12 @@ def _entry(card: Any) -> dict[str, Any]:
         "files": files,
         "paper": card.paper,
     }
+
+
+def _size(entry: dict[str, Any]) -> str:
+    """In MB, of all files; "?" where one is not here and its size not known."""
+    sizes = [file["size"] for file in entry["files"]]
+    return "-" if not sizes else f"{sum(sizes) / 1e6:.1f} MB" if all(sizes) else "?"
 
 
 def _state(entry: dict[str, Any]) -> str:

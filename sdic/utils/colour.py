@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 from collections.abc import Iterator
@@ -48,6 +49,27 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     if note:
         result.info[NOTE] = note
     return result
+
+
+def srgb_to(picture: Image.Image, mode: str, profile: object = None) -> Image.Image:
+    """The inverse of `to_rgb` for pictures without transparency: RGB in sRGB -> "RGB", "L" or "CMYK" in a profile's
+    colours, by Pillow's own formulas where there is no profile or it cannot be used."""
+    transform = None
+    if isinstance(profile, bytes) and profile:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            transform = _from_srgb(profile, mode)
+    return (picture if transform is None else transform.apply(picture)).convert(mode)
+
+
+@functools.lru_cache(maxsize=32)
+def _from_srgb(profile: bytes, colours: str) -> ImageCms.ImageCmsTransform | None:
+    """The way back of `_to_srgb`, None where that changes nothing."""
+    way = _to_srgb(profile, colours)
+    if way is None:
+        return None
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    flags = ImageCms.Flags.NOOPTIMIZE if way.input_mode == "L" else ImageCms.Flags.NONE
+    return ImageCms.ImageCmsTransform(_made("sRGB"), source, "RGB", way.input_mode, flags=flags)
 
 
 def _converted(part: Image.Image, transform: ImageCms.ImageCmsTransform | None) -> Image.Image:

@@ -18,13 +18,18 @@ from typing import IO, Any, cast
 from PIL import BmpImagePlugin, IcoImagePlugin, Image, ImageFile, ImageOps, PngImagePlugin
 
 from sdic.errors import ImageError
+from sdic.utils.colour import NOTE
 from sdic.utils.kinds import HEAD, RAW, UNREAD, recognised, unread_content
 
 MEGABYTE = 1 << 20
+PIXEL_LIMIT = 89_478_485
+"""Above this Pillow itself warns of a decompression bomb; a 1024 px generator needs a hundredth of it."""
 HEADER_READS = 20_000
 """How often a header may be read from; photos need some hundreds."""
 HEADER_BYTES = 32 * MEGABYTE
 """What stands before the pixels of a JPEG, PNG or GIF (their readers append block to block, in quadratic time)."""
+_FULL = (0x0100, 0)
+"""Where `info` keeps how many pixels a reduced JPEG has. No file can write there (see `sdic.utils.colour.NOTE`)."""
 SCANS = 100
 """Passes over the picture in a JPEG; encoders make about ten."""
 SCAN_PIXELS = 1_500_000_000
@@ -34,7 +39,7 @@ SLOW_PIXELS = 1 << 25
 COMMENTS = 1000
 """In a PPM that is text; the time for each is that of its whole block."""
 
-_WHOLE = ("WEBP", "AVIF")  # read into memory whole before anything is known of them
+_WHOLE = ("WEBP", "AVIF", "HEIF")  # read into memory whole before anything is known of them
 _BLOCKS = ("JPEG", "PNG", "GIF")
 _SLOW = ("bmp_rle", "ppm", "ppm_plain")
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
@@ -49,18 +54,20 @@ def byte_limit(max_pixels: int) -> int:
     return 64 * MEGABYTE + 8 * max_pixels
 
 
-def decoded(handle: IO[bytes], max_pixels: int) -> Image.Image:
-    """An open binary file -> its picture, in the file's own mode, decoded and turned upright. ImageError."""
+def decoded(handle: IO[bytes], max_pixels: int, upright: bool = True) -> Image.Image:
+    """An open binary file -> its picture, in the file's own mode, decoded and (if `upright`) turned. ImageError."""
     with only_image_errors():
         picture, metered = _opened(handle, max_pixels)
         _check_work(picture, handle)
+        _note_frames(picture)
         pixels = picture.width * picture.height
         slow = any(tile[0] in _SLOW for tile in picture.tile)
         metered.allow(HEADER_READS + (2 * pixels if slow else pixels // 16), 2 * metered.size + 8 * pixels + MEGABYTE)
         picture.load()
         _check_size(picture.size, max_pixels)
-        with contextlib.suppress(Exception):  # damaged EXIF data: the picture itself is fine
-            ImageOps.exif_transpose(picture, in_place=True)
+        if upright:
+            with contextlib.suppress(Exception):  # damaged EXIF data: the picture itself is fine
+                ImageOps.exif_transpose(picture, in_place=True)
         return picture
 
 
@@ -143,9 +150,38 @@ def _opened(handle: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, _M
         picture = cast(ImageFile.ImageFile, Image.OPEN[name][0](stream, ""))
     except (SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error) as error:
         raise ImageError(f"truncated or damaged ({name} signature, unreadable header)") from error
+    _reduce(picture, max_pixels)
     _check_size(picture.size, max_pixels)
     _check_insides(name, picture, max_pixels)
     return picture, metered
+
+
+def _reduce(picture: ImageFile.ImageFile, max_pixels: int) -> None:
+    """Have a JPEG of more pixels than the default limit decoded at half its size, which its coding allows.
+
+    A lower limit than the default is someone's wish, and is kept to.
+    """
+    width, height = picture.size
+    if picture.format in ("JPEG", "MPO") and PIXEL_LIMIT <= max_pixels < width * height <= 4 * max_pixels:
+        picture.draft(None, (width // 2, height // 2))
+        if picture.size != (width, height):
+            picture.info[_FULL] = width * height
+            picture.info[NOTE] = f"{width}x{height} is large; read at half its size"
+
+
+def _note_frames(picture: ImageFile.ImageFile) -> None:
+    """Say of a picture with several frames or pages that the first is taken."""
+    several = False
+    with contextlib.suppress(Exception):  # a damaged second frame does not concern the first
+        if picture.format == "TIFF":
+            picture.seek(1)
+            several = True
+        elif picture.format in ("GIF", "WEBP", "PNG", "AVIF", "HEIF"):
+            several = bool(getattr(picture, "is_animated", False))
+    if picture.format == "TIFF" and several:
+        picture.seek(0)
+    if several:
+        picture.info[NOTE] = "several frames or pages; the first is taken"
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -162,6 +198,8 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 def _check_insides(name: str, picture: ImageFile.ImageFile, max_pixels: int) -> None:
     """What a format can hide behind an innocent size."""
     _check_slowness(picture)
+    if picture.mode == "F":
+        raise ImageError("its pixels are floating-point numbers, which do not say what is white; save it as 16 bits")
     if name == "TIFF":
         tags = cast(Any, picture).tag_v2
         if _DNG_VERSION in tags:
@@ -194,7 +232,8 @@ def _check_work(picture: ImageFile.ImageFile, handle: IO[bytes]) -> None:
     handle.seek(0)
     if picture.format in ("JPEG", "MPO"):
         scans = _scans(handle.read())
-        if scans > SCANS or scans * picture.width * picture.height > SCAN_PIXELS:
+        pixels = picture.info.get(_FULL, picture.width * picture.height)
+        if scans > SCANS or scans * pixels > SCAN_PIXELS:
             raise ImageError(f"{scans} scans of {picture.width}x{picture.height} (a decompression bomb?)")
     elif picture.tile and picture.tile[0][0] == "ppm_plain" and handle.read().count(b"#") > COMMENTS:
         raise ImageError("a PPM with thousands of comments")

@@ -18,17 +18,15 @@ from PIL import Image
 
 from sdic.errors import ImageError
 from sdic.utils.colour import NOTE, to_rgb
-from sdic.utils.decoding import check_header, decoded, only_image_errors, reason
+from sdic.utils.decoding import PIXEL_LIMIT, check_header, decoded, only_image_errors, reason
 from sdic.utils.files import atomic_file
-from sdic.utils.kinds import HEAD, RAW, SUFFIXES, UNREAD, WEAK, Kind, recognised, unread_content
+from sdic.utils.kinds import HEAD, RAW, WEAK, Kind, by_name, recognised, unread_content
+from sdic.utils.kinds import SUFFIXES as SUFFIXES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sdic.types import Geometry
-
-PIXEL_LIMIT = 89_478_485
-"""Above this Pillow itself warns of a decompression bomb; a 1024 px generator needs a hundredth of it."""
 
 PNG_LEVEL = 3  # of 9: half the time of Pillow's default for a few percent of size
 
@@ -37,26 +35,27 @@ def read_picture(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = P
     """A picture file, or an open binary file -> 8-bit RGB in sRGB, upright, as a viewer shows it.
 
     The colour profile (RGB, grey, CMYK) is applied, and a profile that is sRGB changes nothing; the EXIF rotation is
-    applied; transparency is laid over white; 16-bit, 32-bit and float pictures are scaled to 8 bits (not clipped); of
-    an animation the first frame counts.
+    applied; transparency is laid over white; 16-bit and 32-bit pictures are scaled to 8 bits (not clipped), float ones
+    are refused; of an animation or several pages the first counts, and a JPEG of up to four times the default limit is
+    read at half its size. The last two are said in `info[NOTE]`.
 
     Raises ImageError and nothing else, in one line that begins with the path. A picture of more than `max_pixels` is
     refused from its header, before anything is decoded, and so is a file that would take more bytes, scans or reads
     than any such picture needs (`sdic.utils.decoding`).
     """
-    with _opened(source) as handle, only_image_errors():
+    with open_picture(source) as handle, only_image_errors():
         picture = decoded(handle, max_pixels)
         result = to_rgb(picture)
         if result is picture:
             result = result.copy()
-        note = result.info.get(NOTE)
-        result.info = {} if note is None else {NOTE: note}  # what is left belongs to the file, not to these pixels
+        notes = dict.fromkeys(one.info[NOTE] for one in (picture, result) if NOTE in one.info)
+        result.info = {NOTE: "; ".join(notes)} if notes else {}  # the rest belongs to the file, not to these pixels
         return result
 
 
 def check_picture(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = PIXEL_LIMIT) -> None:
     """ImageError, as from `read_picture`, for what a file's header tells; no pixel is decoded."""
-    with _opened(source) as handle:
+    with open_picture(source) as handle:
         check_header(handle, max_pixels)
 
 
@@ -70,29 +69,29 @@ def what_is(path: str | os.PathLike[str], handle: IO[bytes] | None = None) -> Ki
     two common bytes (BMP, PPM, icons ...) makes a picture only if the header can be read.
     """
     suffix = Path(path).suffix.lower()
-    by_name = UNREAD.get(suffix, "")
-    if suffix in SUFFIXES or by_name.startswith(RAW):
-        return Kind(picture=not by_name, unread=by_name)
+    named = by_name(suffix)
+    if named.picture or named.unread.startswith(RAW):
+        return named
     try:
-        with _opened(path if handle is None else handle) as opened:
+        with open_picture(path if handle is None else handle) as opened:
             opened.seek(0)
             head = opened.read(HEAD)
             names = recognised(head)
             unread = unread_content(head)
             if unread and (not names or unread.startswith(RAW)):
-                return Kind(unread=by_name or unread)
+                return Kind(unread=named.unread or unread)
             if names and names[0] not in WEAK:
                 return Kind(picture=True)
-            if by_name or not names:
-                return Kind(unread=by_name)
+            if named.unread or not names:
+                return named
             check_header(opened, PIXEL_LIMIT)
             return Kind(picture=True)
     except (ImageError, OSError, ValueError):
-        return Kind(unread=by_name)
+        return named
 
 
 @contextlib.contextmanager
-def _opened(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[IO[bytes]]:
+def open_picture(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[IO[bytes]]:
     """A regular file, or the open one; ImageErrors from the block begin with the path."""
     if not isinstance(source, str | os.PathLike):
         yield source

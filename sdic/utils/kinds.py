@@ -5,17 +5,23 @@ One rule for `invert`, `edit`, `train`, `pretrain` and `evaluate`, see `sdic.uti
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM", "MPO", "PCX", "SGI", "ICO")
-"""What is read. EPS and PDF are not pictures but programs, and formats without a signature accept any file."""
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM", "MPO", "PCX", "SGI", "ICO"),
+    "HEIF",
+)
+"""What is read, HEIF (HEIC) where pi-heif is installed. EPS and PDF are not pictures but programs, and formats without
+a signature accept any file."""
 
 WEAK = frozenset(("BMP", "DIB", "PPM", "PCX", "SGI", "ICO"))
 """Formats whose signature is one or two common bytes: a note that begins with "BM" is no picture."""
 
 _PHOTO = "jpg jpeg jpe jfif mpo png webp avif tif tiff bmp dib gif jp2 j2k ppm pgm pbm pnm pfm pcx sgi ico"
+_HEIF = frozenset((".heic", ".heif", ".hif"))
 SUFFIXES = frozenset("." + name for name in _PHOTO.split())
 """How names of pictures end that sdic reads."""
 
@@ -27,7 +33,6 @@ _CONVERT = "a picture that sdic does not read; convert it to JPEG or PNG"
 _FRAMES = "a video, which sdic does not read; save its frames as pictures"
 
 _PICTURES = {
-    "HEIC": "heic heif hif",
     "JPEG XL": "jxl",
     "Photoshop": "psd psb",
     "GIMP": "xcf",
@@ -46,6 +51,7 @@ _VIDEOS = "mp4 m4v mov qt 3gp 3g2 mkv webm avi wmv asf flv mpg mpeg m2v mts m2ts
 
 UNREAD: dict[str, str] = {
     **{f".{end}": f"{what}: {_CONVERT}" for what, ends in _PICTURES.items() for end in ends.split()},
+    **dict.fromkeys(_HEIF, "HEIC: a picture that sdic reads with pi-heif (pip install pi-heif); or convert it"),
     **{f".{end}": f"{RAW} ({end.upper()}): {_CONVERT}" for end in _RAW.split()},
     **{f".{end}": f"{end.upper()}: {_FRAMES}" for end in _VIDEOS.split()},
 }
@@ -92,16 +98,35 @@ class Kind:
     unread: str = ""
 
 
+@functools.lru_cache(maxsize=1)
+def reads_heif() -> bool:
+    """Whether HEIC files are read: pi-heif is installed, and known to Pillow from now on."""
+    try:
+        import pi_heif
+    except ImportError:
+        return False
+    pi_heif.register_heif_opener(thumbnails=False)
+    return True
+
+
+def by_name(suffix: str) -> Kind:
+    """What the ending of a name (lower case, with its dot) says; nothing for the endings of other files."""
+    if suffix in SUFFIXES or (suffix in _HEIF and reads_heif()):
+        return Kind(picture=True)
+    return Kind(unread=UNREAD.get(suffix, ""))
+
+
 def recognised(head: bytes) -> list[str]:
     """The formats whose signature a file of these first bytes has. Never raises."""
     Image.init()
+    reads_heif()
     return [name for name in FORMATS if name in Image.OPEN and _accepts(name, head[:16])]
 
 
 def unread_content(head: bytes) -> str:
     """What to say of a picture or video that sdic does not read, by its first bytes; else an empty string."""
     if head[4:8] == b"ftyp" and head[8:12] in _BRANDS:
-        return UNREAD[_BRANDS[head[8:12]]]
+        return by_name(_BRANDS[head[8:12]]).unread
     if head[4:12] in (b"ftypavif", b"ftypavis"):
         return "AVIF: a picture that this Pillow was built without; convert it to JPEG or PNG"
     return next((UNREAD[end] for at, mark, end in _SIGNATURES if head[at : at + len(mark)] == mark), "")

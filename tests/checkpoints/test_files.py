@@ -173,6 +173,9 @@ def test_layouts_are_told_apart() -> None:
         "moco": {"state_dict": {"module.encoder_q.layer4.0": 0}},
         "arcface": {"output_layer.0.weight": 0, "body.23.res_layer.5.fc1.weight": 0},
         "curricularface": {"output_layer.0.weight": 0, "body.48.res_layer.0.weight": 0},
+        "blazeface": {"conv2d/Kernel": 0, "classificator_16/Kernel": 0},
+        "facemesh": {"p_re_lu_27/Alpha": 0, "conv2d_30/Kernel": 0},
+        "iris": {"p_re_lu_27/Alpha": 0, "conv2d_30/Kernel": 0, "conv_iris/Kernel": 0},
     }
     assert set(samples) == set(FORMATS)
     for name, content in samples.items():

@@ -37,6 +37,13 @@ def read_weights(path: Path) -> object:
     return read_bundle(path)
 
 
+def read_tflite(path: Path) -> object:
+    """TensorFlow Lite files. May raise: CheckpointError."""
+    from sdic.checkpoints.tflite import read_tflite
+
+    return read_tflite(path.read_bytes(), path.name)
+
+
 def read_inversion(path: Path) -> object:
     """Saved inversions. May raise: CheckpointError."""
     from sdic.types import Inversion
@@ -84,6 +91,20 @@ def read_photo(path: Path) -> object:
     return read_picture(path, 1_000_000)
 
 
+def read_landmarks(path: Path) -> object:
+    """Landmarks of photos. May raise: ImageError."""
+    from sdic.faces.points import read_landmarks
+
+    return read_landmarks(path)
+
+
+def read_crops(path: Path) -> object:
+    """Where crops lie in their photos. May raise: ImageError."""
+    from sdic.faces.folder import read_record
+
+    return read_record(path)
+
+
 def read_zip(path: Path) -> None:
     """Zips of photos, as a training reads them. May raise: ConfigError; ImageError for one of the photos."""
     from sdic.data.sources import Request, open_source
@@ -105,9 +126,12 @@ PARSERS: dict[str, Parser] = {
     "dataset zip": Parser(seeds.zips, read_zip, (ConfigError, ImageError), damaged, ("deflated.zip",)),
     "name list": Parser(seeds.name_lists, read_names, (ConfigError,)),
     "foreign weights": Parser(seeds.foreign_weights, read_weights, (CheckpointError,), damaged, ("e4e.pt",)),
+    "tflite": Parser(seeds.tflite_files, read_tflite, (CheckpointError,), mutations, ("iris.tflite",)),
     "our weights": Parser(seeds.our_weights, read_weights, (CheckpointError,), damaged),
     "inversion": Parser(seeds.inversions, read_inversion, (CheckpointError,), damaged),
     "direction": Parser(seeds.directions, read_direction, (CheckpointError, ConfigError), damaged),
+    "landmarks": Parser(seeds.landmarks, read_landmarks, (ImageError,)),
+    "crops": Parser(seeds.crops, read_crops, (ImageError,)),
     "config": Parser(seeds.configs, read_config, (ConfigError,), damaged),
     "manifest": Parser(seeds.manifests, read_manifest, (ConfigError,), damaged),
     "hash note": Parser(seeds.hash_notes, read_hash_note, (CheckpointError,)),

@@ -43,6 +43,34 @@ def foreign_weights(folder: Path) -> list[Path]:
     return _steady(folder)
 
 
+def tflite_files(folder: Path) -> list[Path]:
+    """A small file of the format, which holds no network that is known, and the beginning of a real one."""
+    from tests.faces.stand_ins import stand_in, tflite_file
+
+    small = {"a/Kernel": torch.ones(3, 4), "b": torch.ones(2, dtype=torch.int32), "c": torch.ones(3).half()}
+    (folder / "small.tflite").write_bytes(tflite_file(small))
+    (folder / "iris.tflite").write_bytes(tflite_file(stand_in("iris"))[:20_000])
+    return sorted(folder.iterdir())
+
+
+def landmarks(folder: Path) -> list[Path]:
+    """Five points of two photos, both forms."""
+    five = [[30.0, 40.0], [70.0, 42.0], [50.0, 60.0], [35.0, 80.0], [66.0, 81.0]]
+    (folder / "points.json").write_text(json.dumps({"a.jpg": five, "b": [five, five]}))
+    numbers = ",".join(str(value) for point in five for value in point)
+    (folder / "points.csv").write_text(f"name,x1,y1\na.jpg,{numbers}\nb.jpg,{numbers}\n")
+    return sorted(folder.iterdir())
+
+
+def crops(folder: Path) -> list[Path]:
+    """One crop, and one photo that was left as it was."""
+    crop = {"quad": [[0, 0], [0, 8], [8, 8], [8, 0]], "size": 64, "photo_size": [9, 9], "source": "x"}
+    about = {"photo": "a.jpg", "sha256": "0", "settings": {}}
+    content = {"crops": {"a/b.png": {**about, "crop": crop}, "c.png": {**about, "crop": None}}}
+    (folder / "crops.json").write_text(json.dumps(content))
+    return sorted(folder.iterdir())
+
+
 def _steady(folder: Path) -> list[Path]:
     """The files without the addresses that torch names storages by: a seed gives the same bytes at every run."""
     for path in folder.iterdir():

@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.sweep import sweep
 
 
-@pytest.mark.parametrize("name", ["inversion", "direction", "hash note"])
+@pytest.mark.parametrize("name", ["inversion", "direction", "hash note", "landmarks", "crops"])
 def test_damaged_records_are_read_or_refused(name: str, tmp_path: Path) -> None:
     outcome = sweep(name, 350, tmp_path)
     assert outcome.wrong == []

@@ -9,11 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import e4e, identity, sdic, stylegan2
+from sdic.checkpoints.layouts import e4e, identity, mediapipe, sdic, stylegan2
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
-FORMATS: dict[str, Layout] = {**sdic.LAYOUTS, **e4e.LAYOUTS, **stylegan2.LAYOUTS, **identity.LAYOUTS}
+FORMATS: dict[str, Layout] = {
+    **sdic.LAYOUTS,
+    **e4e.LAYOUTS,
+    **stylegan2.LAYOUTS,
+    **identity.LAYOUTS,
+    **mediapipe.LAYOUTS,
+}
 """The layouts, in the order in which they are tried."""
 
 

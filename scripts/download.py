@@ -1,0 +1,11 @@
+"""`sdic download`, from a clone that was not installed."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sdic.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["download", *sys.argv[1:]]))
