@@ -30,9 +30,21 @@ VALUES = {
     "sheet": "2",
     "stages": "encoder",
     "variant": "64",
+    "align align": "always",
+    "align device": "meta",
+    "align size": "64",
+    "align face": "2",
 }
-"""Of every option that takes one, not its default; paths and names that need not exist are made up."""
-PLACES = {"inputs": "other.png", "photos": "folder", "settings": "run.seed=5", "task": "", "domain": ""}
+"""Of every option that takes one (or of a command's), not its default; paths and names that need not exist are made up."""
+PLACES = {
+    "inputs": "other.png",
+    "photos": "folder",
+    "settings": "run.seed=5",
+    "task": "",
+    "domain": "",
+    "names": "yunet",
+    "edited": "others",
+}
 """Arguments without dashes."""
 BASES = {
     "invert": [["photo.png", "--out", "o", "--model", "tiny"]],
@@ -42,9 +54,13 @@ BASES = {
     "train": [["sdic"], ["directions"]],
     "evaluate": [[], ["photos"], ["--edit-limit", "0"], ["--generator", "4"]],
     "build": [["portraits"]],
+    "align": [["photo.png", "--out", "o"]],
+    "paste": [["crops", "--crops", "crops.json", "--out", "o"]],
+    "download": [["faces"], ["portraits-identity"]],
 }
 """Every way to use a command, without the option that is tried."""
 NOTHING_TO_DO = {
+    ("download", "force", 0),  # it is not here
     ("convert", "force", 0),  # there is nothing to overwrite
     ("convert", "half", 1),  # refused in any case, the file is there
     ("convert", "trust", 1),
@@ -66,6 +82,10 @@ def calls(tmp_path, monkeypatch):
     monkeypatch.setattr("sdic.evaluation.run.evaluate", record("evaluate", Result({}, "", [], [], [])))
     monkeypatch.setattr("sdic.checkpoints.read_bundle", record("read", Bundle({}, {"sha256": "0" * 64})))
     monkeypatch.setattr("sdic.checkpoints.write_native", record("write", None))
+    monkeypatch.setattr("sdic.faces.finding.Aligner", record("aligner", "the aligner"))
+    monkeypatch.setattr("sdic.faces.folder.align_folder", record("align", 0))
+    monkeypatch.setattr("sdic.faces.folder.paste_folder", record("paste", 0))
+    monkeypatch.setattr("sdic.download.fetch", record("fetch", tmp_path / "old.safetensors"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.safetensors").touch()
     (tmp_path / "settings.yaml").write_text("run:\n  seed: 7\n")
@@ -104,12 +124,13 @@ def test_every_option_is_heeded_or_refused(command, dest, way, calls, capsys, tm
     action = next(action for action in cli.build_parser()[1][command]._actions if action.dest == dest)
     if command in ("invert", "edit"):
         (tmp_path / "settings.yaml").write_text("limit: 7\n")
+    made_up = f"made-up-{dest}.safetensors"
     if not action.option_strings:
         words = [*base, PLACES[dest]] if dest != "file" else ["other.pt", *base[1:]]
     elif action.nargs == 0:
         words = [*base, action.option_strings[-1]]
     else:
-        words = [*base, action.option_strings[-1], VALUES.get(dest, f"made-up-{dest}.safetensors")]
+        words = [*base, action.option_strings[-1], VALUES.get(f"{command} {dest}", VALUES.get(dest, made_up))]
     *without, _ = done([command, *base], calls, capsys)
     *having, error = done([command, *words], calls, capsys)
     option = action.option_strings[-1] if action.option_strings else dest
