@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sdic"
 PICTURE = ROOT / "docs" / "rooms.svg"
-LEAVES = {"errors", "utils", "types", "changes", "config", "settings"}
+LEAVES = {"errors", "utils", "types", "direction", "changes", "config", "settings"}
 """They know nothing of the others, and everybody may import them."""
 CAPTIONS = {
     "ops": "operations, plain and fast",
@@ -224,7 +224,7 @@ def svg() -> str:
         (x, y), (end, end_y) = point(room), point(to)
         lines.append(_curve([(x + WIDTH / 3, y), (end + WIDTH / 3, end_y + HEIGHT)], "name"))
     boxes = [_box(room, *point(room)) for room in sorted(row_of)]
-    leaves = f"everybody may import: {', '.join(sorted(LEAVES))}"
+    leaves = ", ".join(name for name in sorted(LEAVES) if any(PACKAGE.glob(f"{name}*")))
     said = "arrow: imports, those that follow from others left out; dashed: known by its name alone"
     return "\n".join(
         [
@@ -243,7 +243,7 @@ def svg() -> str:
             *lines,
             *boxes,
             f'<rect x="{MARGIN}" y="{bottom + 20}" width="{width - 2 * MARGIN}" height="26" rx="6"/>',
-            f'<text class="what" x="{width / 2:.0f}" y="{bottom + 37}">{leaves}</text>',
+            f'<text class="what" x="{width / 2:.0f}" y="{bottom + 37}">everybody may import: {leaves}</text>',
             f'<text class="what" x="{width / 2:.0f}" y="{bottom + 68}">{said}</text>',
             "</svg>",
             "",

@@ -6,13 +6,14 @@ import copy
 from typing import Any
 
 import torch
-from sdic.training.stack import build_stack
 
 import sdic
+from sdic.config import load_config
 from sdic.fast import accelerate
 from sdic.fast.synthesis import FastConv, FastSynthesis, FastToRGB
 from sdic.networks.stylegan2 import Generator, GeneratorConfig, Synthesis, SynthesisConv
-from sdic.training.config import ModelConfig
+from sdic.training.distributed import World
+from sdic.training.task import find_task
 from sdic.utils.tensors import fingerprint
 
 CONFIG = GeneratorConfig(32, style_dim=8, mapping_layers=1, channel_base=256, channel_max=8)
@@ -42,7 +43,12 @@ def test_weights_that_train_get_their_gradients() -> None:
 def test_inference_and_training_use_it_and_plain_networks_are_plain() -> None:
     loaded: Any = sdic.load("tiny", "cpu")
     assert type(loaded.generator.synthesis) is FastSynthesis
-    assert type(build_stack(ModelConfig(frozen="tiny", layer=3), 0).generator.synthesis) is FastSynthesis
+    entry = find_task("sdic")
+    words = ["model.frozen=tiny", "model.layer=3", "loss.lpips=0", "loss.id=0", "loss.id_network=none"]
+    task: Any = entry.task(
+        load_config(entry.config, None, [*words, "validation.every=0"]), World(0, 1, torch.device("cpu"))
+    )
+    assert type(task.inverter.generator.synthesis) is FastSynthesis
     plain: Any = sdic.load("tiny", "cpu", optimize=False)
     assert type(plain.generator.synthesis) is Synthesis
     assert type(plain.generator.synthesis.convs[0]) is SynthesisConv

@@ -11,14 +11,17 @@ import torch
 from PIL import Image
 from pretraining_workshop import CONFIGS
 
+import sdic
 from sdic.checkpoints import read_bundle, write_native
 from sdic.config import load_config
 from sdic.data.samples import FolderPictures, SamplesConfig, open_samples
 from sdic.errors import ConfigError
+from sdic.loading import geometry_of
 from sdic.tiny import tiny_bundle
 from sdic.training.distributed import World
 from sdic.training.loop import Trainer
 from sdic.training.task import find_task
+from sdic.types import Geometry
 
 CPU = torch.device("cpu")
 
@@ -52,8 +55,14 @@ def opened(own: Path, side: int, **options: Any) -> Any:
 def test_an_encoder_is_trained_at_the_size_it_looks_at(tmp_path: Path, own: Path, side: int) -> None:
     task = encoder_task(tmp_path, own, f"data.resolution={side}")
     assert Trainer(task).run() == 0
-    encoder: Any = read_bundle(tmp_path / "run" / "result" / "encoder.safetensors").networks["encoder"]
+    path = tmp_path / "run" / "result" / "encoder.safetensors"
+    bundle = read_bundle(tmp_path / "generator.safetensors").merge(read_bundle(path))
+    encoder: Any = bundle.networks["encoder"]
     assert encoder.config.input_size == side
+    assert geometry_of(bundle) == Geometry(64, (side, side))
+    whole = tmp_path / "whole.safetensors"
+    write_native(whole, bundle.networks, bundle.source)
+    assert sdic.load(whole, "cpu").invert(torch.zeros(1, 3, 64, 64)).image.shape == (1, 3, 64, 64)
     assert task.drawn(torch.zeros(1, 10, 64)).shape == (1, 3, side, side)
 
 

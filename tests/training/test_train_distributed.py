@@ -81,6 +81,7 @@ def test_two_processes_equal_one_for_a_task_of_several_phases(tmp_path):
     (one, lines), (two, lines2) = (trained_gan(tmp_path, size, 8) for size in (1, 2))
     assert gap(one, two) < 2e-5
     for line, line2 in zip(lines, lines2, strict=True):
+        assert line.pop("kind") == line2.pop("kind")
         for name, value in line.items():
             assert value == pytest.approx(line2[name], rel=1e-3, abs=1e-5), name
 

@@ -69,6 +69,7 @@ def in_double(task):
         return inner(phase, batch)
 
     task.loss = loss
+    task.export = lambda folder, networks, about: []  # users invert in float32
 
 
 def _child(name, config_path, words, rank, size, port, die_at, die_of, double):

@@ -121,6 +121,11 @@ class E4ETask(SamplesTask):
     name = "encoder"
     config: E4ETrainingConfig
 
+    @property
+    def geometry(self) -> Geometry:
+        """The generator's size, and squares of `data.resolution` for the encoder."""
+        return Geometry(self.generator.config.resolution, (self.config.data.resolution,) * 2)
+
     def __init__(self, config: E4ETrainingConfig, world: World):
         super().__init__(config, world)
         model = config.model
@@ -132,7 +137,6 @@ class E4ETask(SamplesTask):
                 f"data.resolution={side}, but {config.generator} draws {sizes.resolution} px: an encoder looks at "
                 "pictures of the generator's size or at smaller ones (e4e: 256 of 1024)"
             )
-        self.geometry = Geometry(sizes.resolution, (side, side))
         self.generator = generator
         self.perceptual = perceptual_from(config.attributes, self.device)
         self.embedder = identity_network(config.identity).to(self.device) if config.identity else None

@@ -8,6 +8,7 @@ from typing import Any
 from sdic.changes import Noise
 from sdic.data.samples import Places, SampleSet, endless, open_samples
 from sdic.training.task import StoppedError, Task
+from sdic.types import Geometry
 
 
 class SamplesTask(Task):
@@ -24,6 +25,12 @@ class SamplesTask(Task):
     )
     samples: SampleSet
     generator: Any
+
+    @property
+    def geometry(self) -> Geometry:
+        """Picture sizes of what is trained, for the header of its files: squares of `data.resolution`."""
+        side = self.config.data.resolution
+        return Geometry(side, (side, side))
 
     def open(self, recipe: dict[str, Any], count: int, stopped: Callable[[], bool] = lambda: False) -> SampleSet:
         """`count` pictures by a domain's recipe, or the user's. StoppedError where it was stopped before."""
@@ -61,4 +68,5 @@ class SamplesTask(Task):
         return {layer: self.randn(count, 1, size, size) for layer, size in enumerate(resolutions)}
 
     def header(self) -> dict[str, str]:
-        return {**super().header(), **({"domain": self.config.data.source} if self.config.data.known else {})}
+        named = {"domain": self.config.data.source} if self.config.data.known else {}
+        return {**super().header(), "geometry": self.geometry.to_text(), **named}
