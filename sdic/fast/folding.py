@@ -76,7 +76,7 @@ def folded_conv(
         y = blur(F.conv_transpose2d(x, conv.weight.transpose(0, 1), stride=2), (1, 1), gain=4.0, bias=bias)
     else:
         y = F.conv2d(x, conv.weight, bias, padding=conv.weight.shape[-1] // 2)
-    if convolved is not None:  # it sees the numbers that carry no gain
+    if convolved is not None:  # it gets the numbers that carry no gain
         y = convolved(y / GAIN) * GAIN + conv.bias[:, None, None]
     return add_noise_and_activate_(y, noise)
 

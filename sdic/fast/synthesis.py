@@ -1,6 +1,6 @@
 """StyleGAN2's synthesis made fast: the classes of `networks.stylegan2` with other ways to the same numbers.
 
-- The scaled weights of frozen layers are kept between passes, and their Winograd transform where that pays.
+- The scaled weights of frozen layers are kept between passes, and their Winograd transform where that is faster.
 - One image without gradients: everything is folded into the convolution (`fast.folding`), and on a CPU the large
   blocks are computed in strips of rows (`fast.strips`).
 - The picture at input size is computed only where shrinking reads it.

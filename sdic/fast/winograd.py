@@ -37,7 +37,7 @@ MIN_PIXELS = 16 * 16
 
 
 def suits(in_channels: int, out_channels: int, height: int, width: int) -> bool:
-    """Whether Winograd pays for a 3x3 convolution of these sizes on a CPU."""
+    """Whether Winograd is faster for a 3x3 convolution of these sizes on a CPU."""
     wide = min(in_channels, out_channels) >= MIN_CHANNELS
     return wide and height % 4 == 0 and width % 4 == 0 and height * width >= MIN_PIXELS and max(height, width) <= 128
 

@@ -304,7 +304,7 @@ class Inverter(ABC, nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Tells generators apart: the sha256 of the generator's tensors."""
+        """Distinguishes generators: the sha256 of the generator's tensors."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self.generator)
         return self._fingerprint

@@ -58,7 +58,7 @@ def blur(
 def upsample_rgb(rgb: Tensor) -> Tensor:
     """Bring the accumulated RGB [B, 3, H, W] to [B, 3, 2H, 2W] (zeros beyond the border).
 
-    With taps [1,3,3,1] this is bilinear interpolation except at the border, where the filter sees zeros: so
+    With taps [1,3,3,1] this is bilinear interpolation except at the border, where the filter meets zeros: so
     interpolate a zero-padded picture and cut the frame off.
     """
     if is_reference():

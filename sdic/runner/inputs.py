@@ -40,10 +40,13 @@ Content: TypeAlias = Image.Image | Inversion | Tensor
 
 @dataclass(frozen=True)
 class Item:
-    """One input, a photo. name: relative to its folder, for people. stem: the output's name without its ending, unique
-    in a run.
+    """One input, a photo.
 
-    problem: why it cannot even be tried. ignored: not meant as a photo at all. notes: what its owner should know.
+    name: relative to its folder, for people.
+    stem: the output's name without its ending, unique in a run.
+    problem: why it cannot even be tried.
+    ignored: not meant as a photo at all.
+    notes: what its owner should know.
     archive, member: of a photo in a zip, whose path is then `path`.
     """
 
@@ -193,7 +196,7 @@ def distinct(items: list[Item]) -> list[Item]:
                 stem = f"{item.name}-{number}"
             taken.add(_folded(stem))
             others = ", ".join(other.name for other in group if other is not item)
-            item = replace(item, stem=stem, notes=(f"named {stem}.png, to tell it from {others}",))
+            item = replace(item, stem=stem, notes=(f"named {stem}.png, to distinguish it from {others}",))
         result.append(item)
     return result
 

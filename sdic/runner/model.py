@@ -124,7 +124,7 @@ class LazyModel:
             if zoo.MODELS[name].method is None:
                 raise SdicError(f"{name!r} is a network for losses and metrics, not a model that inverts")
             self._check_options(find_method(str(zoo.MODELS[name].method)))
-            return [zoo.need_file(wanted, name) for wanted in zoo.MODELS[name].files]
+            return [zoo.require_file(wanted, name) for wanted in zoo.MODELS[name].files]
         if (path / "checkpoints").is_dir():
             return [weights_of_run(path)]
         if not path.is_file():

@@ -51,10 +51,15 @@ class Output:
 class Job:
     """An item on its way.
 
-    outputs: every file it becomes; missing: those still to be made. facts: what its inversion depends on. start: what
-    the model begins with, pixels [3, H, W] in [-1, 1], a code [L, D], or an inversion. inversion: of one image, on the
-    CPU. pictures: by label, "inversion" and edits such as "age=3". notes: what its owner should know. seconds: the
-    model's share. outcome: once it is finished.
+    outputs: every file it becomes.
+    missing: those still to be made.
+    facts: what its inversion depends on.
+    start: what the model begins with, pixels [3, H, W] in [-1, 1], a code [L, D], or an inversion.
+    inversion: of one image, on the CPU.
+    pictures: by label, "inversion" and edits such as "age=3".
+    notes: what its owner should know.
+    seconds: the model's share.
+    outcome: once it is finished.
     """
 
     item: Item
