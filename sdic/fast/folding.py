@@ -30,8 +30,7 @@ class FrozenWeights(StyledConvWeights):
 
 @dataclass(frozen=True)
 class FoldedConv:
-    """A styled convolution for one image: weight [O, I, k, k] and bias [O] with style, demodulation and gain in
-    them."""
+    """A styled convolution for one image: weight [O, I, k, k] and bias [O] that hold style, demodulation and gain."""
 
     weight: Tensor
     bias: Tensor

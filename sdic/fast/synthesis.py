@@ -59,8 +59,7 @@ class FastConv(SynthesisConv):
         return torch.cat(images)
 
     def weights(self, changes: Changes, batch: int) -> StyledConvWeights:
-        """The scaled weights; for a frozen layer without changes they are computed once and kept until the parameter
-        changes."""
+        """The scaled weights; those of a frozen layer without changes are kept until the parameter changes."""
         weight = self.changed_weight(changes, batch)
         if weight is not self.weight or weight.requires_grad:
             return StyledConvWeights(weight * self.scale, None, self.bias)

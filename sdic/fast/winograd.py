@@ -57,8 +57,7 @@ def transform_weight(weight: Tensor) -> Tensor:
 
 
 def conv3x3(x: Tensor, transformed: Tensor) -> Tensor:
-    """x [1, I, H, W], H and W multiples of 4, and a transformed weight -> [1, O, H, W], padded with zeros, channels
-    last."""
+    """x [1, I, H, W], H and W multiples of 4, a transformed weight -> [1, O, H, W], zeros around it, channels last."""
     _, in_channels, height, width = x.shape
     out_channels = transformed.shape[2]
     down, across = height // 4, width // 4

@@ -133,8 +133,7 @@ class Inverter(ABC, nn.Module):
     ) -> Tensor:
         """Edited pictures [B', 3, R, R] in about [-1, 1] (not clamped).
 
-        strength: a number, or one per image [B]; for one inverted photo any number of strengths, so a sweep is one
-        call.
+        strength: a number, or one per image [B]; for one inverted photo any number: a sweep is one call.
         direction: several directions at once need one strength each, in the same order.
         options: of the method, for this edit alone (`edit_options`).
 

@@ -83,8 +83,10 @@ class MapEncoder(nn.Module):
 
 
 class FeatureFusion(nn.Module):
-    """F' from F and D. Attention (eq. 5): sigmoid(f^c1(F + f)) * f + F with f = f^c2(D). Affine: (1 + g(f)) * F +
-    t(f)."""
+    """F' from F and D, with f = f^c2(D).
+
+    Attention (eq. 5): sigmoid(f^c1(F + f)) * f + F. Affine: (1 + g(f)) * F + t(f).
+    """
 
     def __init__(self, config: DICNConfig):
         super().__init__()

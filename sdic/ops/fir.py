@@ -22,8 +22,7 @@ def fir_kernel(gain: float, like: Tensor) -> Tensor:
 
 
 def upfirdn2d_reference(x: Tensor, kernel: Tensor, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)) -> Tensor:
-    """Reference: insert `up - 1` zeros after every pixel, pad by (before, after), filter, keep every `down`-th
-    pixel."""
+    """Reference: insert `up - 1` zeros after every pixel, pad by (before, after), filter, keep one pixel in `down`."""
     batch, channels, height, width = x.shape
     stuffed = x.new_zeros(batch, channels, height, up, width, up)
     stuffed[:, :, :, 0, :, 0] = x

@@ -62,8 +62,7 @@ class Item:
     most_bytes: ClassVar[int] = 0  # 0: as many as such a photo needs
 
     def digest(self, max_pixels: int) -> str:
-        """Hex sha256 of the input's bytes. OSError or SdicError for what cannot be read, or has more bytes than such an
-        input needs."""
+        """Hex sha256 of the input's bytes. OSError or SdicError for what cannot be read, or is too large for one."""
         if self.archive is not None:
             return hashlib.sha256(self.archive.data(self.member)).hexdigest()
         if self.path.is_symlink() and not self.path.exists():
@@ -123,8 +122,7 @@ def find(inputs: Sequence[str], out: Path, *, editing: bool, limit: int = 0) -> 
 
 
 def collect(inputs: Sequence[str], out: Path, *, inversions: bool) -> list[Item]:
-    """Everything below the inputs, sorted by name; folders and zips are searched through, hidden names and `out` left
-    aside.
+    """Everything below the inputs, sorted by name; folders and zips are searched, hidden names and `out` are not.
 
     inversions: whether saved inversions count as inputs; those in zips do not. Links are followed, but no folder is
     entered twice. With several folders or zips, names begin with the folder's own. SdicError for an input that does not

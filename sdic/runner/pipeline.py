@@ -1,5 +1,4 @@
-"""The way of a photo, from top to bottom: what was found (inputs.py) is skipped or read, inverted, edited, written and
-reported.
+"""The way of a photo, from top to bottom: found (inputs.py), skipped or read, inverted, edited, written, reported.
 
 `Pipeline.run` takes a list of files through it: one thread skips and reads ahead, the caller's inverts and edits,
 two write. `Pipeline.one` takes one photo in memory the same way, without any folder.

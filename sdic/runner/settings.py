@@ -46,8 +46,7 @@ class Share:
 
 @dataclass
 class RunSettings:
-    """inputs: photos, folders of them, or "examples", the bundled portraits; for `edit` also saved inversions and
-    codes.
+    """inputs: photos, folders of them, or "examples" (bundled portraits); for `edit` also saved inversions and codes.
     out: where all goes.
     model: name or file; for the examples alone it may be left out (portraits).
     edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`.
