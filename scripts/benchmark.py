@@ -1,9 +1,8 @@
 #!/usr/bin/env python
 """Time the fast paths against the plain reference, in one run: `python scripts/benchmark.py --json FILE`.
 
-The slow side is the same networks computed through `sdic.ops.use_reference()`: grouped modulated convolution,
-zero-stuffing filters, contiguous NCHW, normalisation as layers of its own. Both sides run in this process, with the
-same
+The slow side is the same networks computed through `sdic.ops.use_reference()`: grouped modulated convolution, zero-
+stuffing filters, contiguous NCHW, normalisation as layers of its own. Both sides run in this process, with the same
 threads and weights (random, full size); each time is the best of several runs. Outputs must agree to 1e-4 of their std.
 
     python scripts/benchmark.py                 # inversion and editing at 1024 px

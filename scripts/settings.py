@@ -23,8 +23,8 @@ def current(text: str) -> str:
     def table(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
         base = TrainingConfig()
-        shown = as_table(base) if name == "every task" else as_table(tasks()[name].config(), base)
-        return f"{begin}{shown}\n{end}"
+        rows = as_table(base) if name == "every task" else as_table(tasks()[name].config(), base)
+        return f"{begin}{rows}\n{end}"
 
     return TABLE.sub(table, text)
 

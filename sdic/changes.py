@@ -39,7 +39,8 @@ class Changes:
     weights: [1 or B, O, I, 3, 3], added to the weight of the convolution as files hold it (PTI).
     weight_gains: [1 or B, O, I, 3, 3] or [1 or B, O, I, 1, 1]; the weight is multiplied by 1 + gain (HyperStyle). Gains
     go first, then `weights` are added; both before style and demodulation.
-    styles: style vectors that take the place of the latent's own. style_shifts: added to them (StyleSpace).
+    styles: style vectors that take the place of the latent's own.
+    style_shifts: added to them (StyleSpace).
     convolved: a function from the modulated and demodulated convolution's output [B, O, h, w] to what takes its place
     before noise, bias and activation (SAMM).
 

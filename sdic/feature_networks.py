@@ -11,7 +11,7 @@ from sdic import zoo
 from sdic.errors import CheckpointError
 from sdic.loading import read_frozen
 from sdic.losses.perceptual import BACKBONE, BACKBONE_SOURCE, pretrained_lpips, random_lpips
-from sdic.networks.portrait_nets import PerceptualDistance
+from sdic.networks.portrait_nets import AttributeDistance
 
 LPIPS_FILE = zoo.WeightFile(BACKBONE, BACKBONE_SOURCE, "BSD-3-Clause (torchvision)")
 
@@ -39,13 +39,13 @@ def perceptual_distance(name: str) -> Any:
         return pretrained_lpips(_backbone())
     if Path(name).name == BACKBONE and Path(name).is_file():
         return pretrained_lpips(name)
-    return PerceptualDistance(attribute_network(name, "the perceptual distance"))
+    return AttributeDistance(attribute_network(name, "the perceptual distance"))
 
 
 def attribute_network(name: str, what: str = "a measurement of attributes") -> Any:
     """The attribute network of a model (`portraits-attributes`) or file, frozen, on the CPU: pictures [B, 3, H, W] ->
     [B, K] in units, `config.names` of them. CheckpointError where there is none; `what` says who asks."""
-    return read_frozen(name).need("attribute_net", f"{what} of {name}").eval().requires_grad_(False)
+    return read_frozen(name).require("attribute_net", f"{what} of {name}").eval().requires_grad_(False)
 
 
 def identity_network(name: str) -> Any:

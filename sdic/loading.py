@@ -32,8 +32,9 @@ def load(
 ) -> Inverter:
     """A model by its name (`sdic models` lists them), a weight file, or a training run's folder -> a frozen inverter.
 
-    device: "auto", "cpu", "cuda", "cuda:1", "mps". precision: of the networks' arithmetic; pictures stay float32. One
-    that is slower than fp32 on the CPU at hand is warned of.
+    device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    precision: of the networks' arithmetic; pictures stay float32. One that is slower than fp32 on the CPU at hand is
+    warned of.
     optimize: let the networks compute by their fast forms (`sdic.fast`; same pictures to float rounding).
     method: another than the model or file names, on the same networks, such as the encoder of a larger stack alone.
     options: of the method, such as layer=7. CheckpointError for a model that is not here, ConfigError for a setting
@@ -79,7 +80,7 @@ def _of_card(card: zoo.ModelCard) -> Bundle:
         bundle = tiny_bundle(card.seed)
         bundle.source["sha256"] = f"seed {card.seed}"
     for wanted in card.files:
-        path = zoo.need_file(wanted, card.name)
+        path = zoo.require_file(wanted, card.name)
         part = read_bundle(path, zoo.known_sha256(wanted, path))
         zoo.remember_sha256(path, part.source["sha256"])
         bundle = bundle.merge(part)
@@ -115,7 +116,7 @@ def read_frozen(name: str, generator: str = "") -> Bundle:
     """The networks of a model name or of a file; the generator from another one if given."""
     bundle = _networks_of(name)
     if generator:
-        found = _networks_of(generator).need("generator", generator)
+        found = _networks_of(generator).require("generator", generator)
         bundle = Bundle({**bundle.networks, "generator": found}, bundle.source)
     return bundle
 
@@ -141,7 +142,7 @@ def _with_frozen(trained: Bundle, path: Path) -> Bundle:
     beside = [path.parent / name for name in names]
     frozen = read_frozen(*(str(b) if b.is_file() else name for name, b in zip(names, beside, strict=True)))
     roles = _partners(trained) or ["generator", "encoder"]  # files of earlier versions may not say
-    networks = {role: frozen.need(role, str(path)) for role in roles}
+    networks = {role: frozen.require(role, str(path)) for role in roles}
     kept = {key: value for key, value in frozen.source.items() if key in ("domain", "geometry", "assumed")}
     bundle = Bundle({**networks, **trained.networks}, {**kept, **trained.source})
     _check_partners(bundle, str(path))
@@ -182,7 +183,7 @@ def geometry_of(bundle: Bundle) -> Geometry:
     built for; a warning says so, and names whatever else the files leave open. CheckpointError where a file's sizes are
     not those of its networks.
     """
-    generator: Any = bundle.need("generator", "a model")
+    generator: Any = bundle.require("generator", "a model")
     configs: list[Any] = [getattr(network, "config", None) for network in bundle.networks.values()]
     built = {config.input_size for config in configs if hasattr(config, "input_size")}  # what looks at photos
     resolution = generator.config.resolution

@@ -102,7 +102,7 @@ def find_file(wanted: WeightFile) -> Path | None:
     return None
 
 
-def need_file(wanted: WeightFile, model: str) -> Path:
+def require_file(wanted: WeightFile, model: str) -> Path:
     """`find_file`, or a CheckpointError that says what to do."""
     found = find_file(wanted)
     if found is not None:

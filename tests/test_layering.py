@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sdic"
-LEAVES = {"errors", "utils", "types", "changes", "config", "settings"}
+DRAWING = runpy.run_path(str(ROOT / "scripts" / "draw_rooms.py"))
+LEAVES: set[str] = DRAWING["LEAVES"]
+imports: Callable[[Path], set[str]] = DRAWING["imports"]
 ALLOWED = {
     "errors": set(),
     "utils": {"errors", "types"},
@@ -45,31 +49,6 @@ is imported by nobody: it is found by its name, through a registry."""
 TOP = ("pictures", "training", "runner", "portraits", "commands", "cli")
 
 
-def part_of(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
-
-
-def imports(path: Path) -> set[str]:
-    """The parts of sdic that a file imports, also inside functions; imports for type checking alone do not count."""
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        id(child)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for child in ast.walk(node)
-    }
-    found = set()
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sdic":
-            names = [node.module] if "." in node.module else [f"sdic.{alias.name}" for alias in node.names]
-            found |= {part_of(name) for name in names}
-        elif isinstance(node, ast.Import):
-            found |= {part_of(alias.name) for alias in node.names if alias.name.split(".")[0] == "sdic"}
-    return found - {""}
-
-
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -98,6 +77,30 @@ def test_a_forbidden_import_would_be_seen(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
     file.write_text("def f():\n    from sdic.training.loop import Trainer\n")
     assert imports(file) == {"training"}
+
+
+def test_the_picture_of_the_rooms_is_current() -> None:
+    assert (ROOT / "docs" / "rooms.svg").read_text() == DRAWING["svg"](), "run: python scripts/draw_rooms.py"
+
+
+def test_the_picture_shows_who_imports_whom(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = {"a": {"b", "c"}, "b": {"c"}, "c": set(), "d": {"c"}}
+    assert DRAWING["shortened"](graph) == {"a": {"b"}, "b": {"c"}, "c": set(), "d": {"c"}}
+    assert DRAWING["levels"](graph) == {"a": 2, "b": 1, "c": 0, "d": 2}
+    drawing = runpy.run_path(str(ROOT / "scripts" / "draw_rooms.py"))
+    before, (imported, named) = drawing["svg"](), drawing["rooms"]()
+    assert "networks" in imported["methods"]
+    assert named["domains"] == {"portraits"}
+    imported["losses"] |= {"ops"}
+    monkeypatch.setitem(drawing["svg"].__globals__, "rooms", lambda: (imported, named))
+    assert drawing["svg"]() != before
+
+
+def test_the_page_has_a_sentence_for_every_room() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    said = re.findall(r"^\| `(\w+)[/.\w]*` \| [A-Z\w`].*\. \|$", page, re.M)
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
+    assert sorted(said) == sorted(room for room in rooms if not room.startswith("__"))
 
 
 def module_of(path: Path) -> str:

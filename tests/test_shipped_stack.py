@@ -29,7 +29,7 @@ def inversion(model: sdic.PictureInverter) -> sdic.Inversion:
 
 
 def attributes_of(pictures: Tensor) -> dict[str, Tensor]:
-    network = read_frozen("portraits-attributes").need("attribute_net", "the test")
+    network = read_frozen("portraits-attributes").require("attribute_net", "the test")
     with torch.no_grad():
         return dict(zip(network.config.names, network(pictures.clamp(-1, 1)).T, strict=True))  # type: ignore[union-attr, arg-type]
 

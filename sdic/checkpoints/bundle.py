@@ -82,7 +82,7 @@ class Bundle:
     source: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
 
-    def need(self, role: str, what: str) -> nn.Module:
+    def require(self, role: str, what: str) -> nn.Module:
         """The network of a role; CheckpointError if the files hold none. `what` says who asks."""
         if role not in self.networks:
             raise CheckpointError(

@@ -50,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def full_size_inverter(seed: int = 0) -> Any:
-    """The first method that trains, at 1024 px, with random weights whose statistics keep every stage finite; not
-    optimised."""
+    """The first method that trains, at 1024 px, with random weights that keep every stage finite; not optimised."""
     import torch
     from torch import nn
 

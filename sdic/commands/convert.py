@@ -70,6 +70,6 @@ def run(args: argparse.Namespace) -> int:
     for key, reason in bundle.dropped.items():
         reasons[reason].append(key)
     for reason, keys in sorted(reasons.items(), key=lambda entry: -len(entry[1])):
-        shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-        print(f"  left out, {reason}: {len(keys)} ({printable(shown)})")
+        listed = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+        print(f"  left out, {reason}: {len(keys)} ({printable(listed)})")
     return 0

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from sdic.checkpoints.unpickle import load_tensors
 from sdic.editing.ganspace import LIMITS, SAMPLES, principal_components
-from sdic.editing.manifest import DirectionCard, known_directions, need_file
+from sdic.editing.manifest import DirectionCard, known_directions, require_file
 from sdic.errors import CheckpointError, ConfigError, UnknownNameError
 from sdic.networks.stylegan2 import Generator
 from sdic.types import Direction
@@ -52,9 +52,9 @@ def load_direction(
 
     domain: which domain's names are meant ("face", "car", ...); may be left out when only one has the name; "" is none,
     as for a model whose files name no domain. "pc0", "pc1", ... are the generator's own in every domain.
-    generator: needed for principal components, and tells the style width of flattened W+ files.
-    component: which one, for a GANSpace file {mean, comp, std} given by path; "file.npz#2" says the same. rows: (first,
-    end) of the rows that move.
+    generator: for principal components, and for the style width of flattened W+ files.
+    component: which one, for a GANSpace file {mean, comp, std} given by path; "file.npz#2" says the same.
+    rows: (first, end) of the rows that move.
 
     Files: .pt and .pth (read without executing anything), .npy, .npz, .safetensors; tensors [D], [1, D], [L, D], [1, L,
     D] or flattened [1, L*D]. Equal rows are one direction of W, which fits any number of rows. UnknownNameError lists
@@ -86,7 +86,7 @@ class Located:
         return LIMITS if self.path is None else None
 
     def identity(self) -> str:
-        """Tells directions apart without loading a model; a principal component also depends on the weights."""
+        """Distinguishes directions without loading a model; a principal component also depends on the weights."""
         if self.path is None:
             return f"principal component {self.component} of {SAMPLES}"
         text = f"{sha256_of(self.path)} component {self.component}"
@@ -115,7 +115,7 @@ def locate(name_or_path: str | os.PathLike[str], domain: str | None = None, comp
     if len(cards) > 1:
         raise ConfigError(f"direction {name!r} exists for {_listed(cards)}: say which with {CHOOSE}")
     for card in cards.values():
-        return Located(name, card, need_file(card))
+        return Located(name, card, require_file(card))
     path = Path(os.path.expanduser(name))
     if component is None and not os.path.isfile(path) and (chosen := CHOSEN.fullmatch(str(path))):
         path, component = Path(chosen.group(1)), int(chosen.group(2))
@@ -167,10 +167,10 @@ def read_direction(
             f"direction {card.name!r}: the manifest says kind {card.kind!r}, but {path.name} holds one of kind "
             f"{direction.kind!r}"
         )
-    told = {"rows": card.rows, "limits": card.limits, "unit": card.unit}
-    told = {key: value for key, value in told.items() if value}
+    known = {"rows": card.rows, "limits": card.limits, "unit": card.unit}
+    known = {key: value for key, value in known.items() if value}
     source = {**direction.source, "file": card.file, "source": card.source, "licence": card.licence}
-    return replace(direction, name=card.name, source=source, **told)  # type: ignore[arg-type]
+    return replace(direction, name=card.name, source=source, **known)  # type: ignore[arg-type]
 
 
 def save_direction(path: str | os.PathLike[str], direction: Direction) -> None:

@@ -25,9 +25,13 @@ MANIFEST = "manifest.yaml"
 class DirectionCard:
     """What `manifest.yaml` says about a direction.
 
-    file: its name in one of the folders. component: which one of a GANSpace file {mean, comp, std}. rows: (first, end)
-    of the rows that move, end excluded; None for all. default: a strength that shows the effect. limits: the useful
-    range. unit: what strength 1 means. about: what one sees.
+    file: its name in one of the folders.
+    component: which one of a GANSpace file {mean, comp, std}.
+    rows: (first, end) of the rows that move, end excluded; None for all.
+    default: a strength that shows the effect.
+    limits: the useful range.
+    unit: what strength 1 means.
+    about: what it changes in a picture.
     """
 
     name: str
@@ -83,7 +87,7 @@ def find_file(card: DirectionCard) -> Path | None:
     return next((folder / card.file for folder in search_folders() if (folder / card.file).is_file()), None)
 
 
-def need_file(card: DirectionCard) -> Path:
+def require_file(card: DirectionCard) -> Path:
     """`find_file`, or a CheckpointError that says where the file comes from and what to do."""
     found = find_file(card)
     if found is not None:

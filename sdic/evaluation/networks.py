@@ -26,8 +26,9 @@ ROLES: dict[str, Callable[[str], Any]] = {
 @dataclass(frozen=True)
 class MetricNetworks(Networks):
     """attributes: pictures [B, 3, H, W] -> [B, K] in units, the K of `config.names`; `pooled` of it are the Fréchet
-    distance's features; None where there is none. weights: role -> the name of its network, and its sha256 or what it
-    needs. lacking: the label of a metric, or "attributes" -> the cell that stands for its number."""
+    distance's features; None where there is none.
+    weights: role -> the name of its network, and its sha256 or what it needs.
+    lacking: the label of a metric, or "attributes" -> the cell that stands for its number."""
 
     attributes: Any = None
     weights: dict[str, dict[str, str]] = field(default_factory=dict)

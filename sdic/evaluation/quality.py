@@ -33,9 +33,8 @@ def generator_quality(
 ) -> dict[str, float]:
     """The distance of N samples to N pictures without details, and of N other such pictures to them.
 
-    Samples have truncation 1, and noise drawn anew for each, as the field measures.
-
     The second is what a perfect generator would get: small samples make every such distance larger than it should be.
+    Samples have truncation 1, and noise drawn anew for each, as the field measures.
     `step` is called before every batch of BATCH.
     """
     device = generator.latent_avg.device

@@ -35,11 +35,15 @@ BETTER = "better_up_to"  # beside the attributes in the edits of a method
 @dataclass
 class Settings:
     """domain: in `domains.DOMAINS`; "" is the first that draws its own pictures, but for photos that of the models and
-    files in `methods`. methods: see `methods.resolve`; none are those of the domain. photos: a folder or zip; "" is the
-    domain's own pictures. limit, edit_limit: how many pictures are inverted, and how many of them edited. generator:
-    how many pictures its quality is measured on, 0 for none. changes: such as "yaw=5,10"; none is the domain's.
-    perceptual, identity, attributes: networks that measure, by name or file; "" is the domain's. sheet: pictures on the
-    sheet. seed: of the generator's samples."""
+    files in `methods`.
+    methods: see `methods.resolve`; none are those of the domain.
+    photos: a folder or zip; "" is the domain's own pictures.
+    limit, edit_limit: how many pictures are inverted, and how many of them edited.
+    generator: how many pictures its quality is measured on, 0 for none.
+    changes: such as "yaw=5,10"; none is the domain's.
+    perceptual, identity, attributes: networks that measure, by name or file; "" is the domain's.
+    sheet: pictures on the sheet.
+    seed: of the generator's samples."""
 
     domain: str = ""
     methods: list[str] = field(default_factory=list)
@@ -172,7 +176,7 @@ def _changes(settings: Settings, source: type[TruthSource] | None) -> Changes:
 def _directions(
     known: Domain, changes: Changes, methods: Sequence[MethodEntry]
 ) -> tuple[dict[str, Direction], dict[str, str]]:
-    """By attribute, and what tells them apart; ConfigError where one does not fit a generator."""
+    """By attribute, and what distinguishes them; ConfigError where one does not fit a generator."""
     directions, identities = {}, {}
     for name in changes:
         located = locate(name, known.name)

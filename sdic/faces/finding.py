@@ -55,7 +55,7 @@ def open_finder(detector: str = "auto", device: str = "cpu") -> Finder:
     if detector == "yunet" or (detector == "auto" and _file("faces") is None and _file("yunet") is not None):
         from sdic.faces.yunet import YuNetFaces
 
-        return YuNetFaces(zoo.need_file(zoo.card("yunet").files[0], "yunet"))
+        return YuNetFaces(zoo.require_file(zoo.card("yunet").files[0], "yunet"))
     path = _file("faces")
     if path is None:
         raise CheckpointError(f"no face detector is here; {NO_DETECTOR}")

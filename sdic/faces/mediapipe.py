@@ -64,7 +64,7 @@ class MediaPipeFaces:
 
     def __init__(self, bundle: Bundle, device: str | torch.device = "cpu"):
         def need(role: str) -> nn.Module:
-            return bundle.need(role, "finding faces").to(device)
+            return bundle.require(role, "finding faces").to(device)
 
         self.blazeface, self.facemesh, self.iris = need("blazeface"), need("facemesh"), need("iris")
         self.device = torch.device(device)

@@ -30,8 +30,7 @@ class FrozenWeights(StyledConvWeights):
 
 @dataclass(frozen=True)
 class FoldedConv:
-    """A styled convolution for one image: weight [O, I, k, k] and bias [O] with style, demodulation and gain in
-    them."""
+    """A styled convolution for one image: weight [O, I, k, k] and bias [O] that hold style, demodulation and gain."""
 
     weight: Tensor
     bias: Tensor
@@ -76,7 +75,7 @@ def folded_conv(
         y = blur(F.conv_transpose2d(x, conv.weight.transpose(0, 1), stride=2), (1, 1), gain=4.0, bias=bias)
     else:
         y = F.conv2d(x, conv.weight, bias, padding=conv.weight.shape[-1] // 2)
-    if convolved is not None:  # it sees the numbers that carry no gain
+    if convolved is not None:  # it gets the numbers that carry no gain
         y = convolved(y / GAIN) * GAIN + conv.bias[:, None, None]
     return add_noise_and_activate_(y, noise)
 

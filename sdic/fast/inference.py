@@ -91,7 +91,7 @@ def _replace_children(part: nn.Module, kind: type[nn.Module], build: Callable[[A
 
 
 def _is_wide(conv: nn.Conv2d) -> bool:
-    """Whether Winograd pays at the size that DICN works at."""
+    """Whether Winograd is faster at the size that DICN works at."""
     plain = conv.stride == (1, 1) and conv.kernel_size == (3, 3)
     return plain and winograd.suits(conv.in_channels, conv.out_channels, 64, 64)
 

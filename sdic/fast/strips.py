@@ -28,7 +28,8 @@ def strip_rows(width: int, channels: int) -> int:
 class FoldedBlock(NamedTuple):
     """One resolution of a generator for one image: x [1, I, H, W] -> feature [1, O, 2H, 2W] and RGB [1, 3, 2H, 2W].
 
-    up, conv: the upsampling convolution I -> O and the convolution O -> O. noise_up, noise: [1, 1, 2H, 2W] or None.
+    up, conv: the upsampling convolution I -> O and the convolution O -> O.
+    noise_up, noise: [1, 1, 2H, 2W] or None.
     rgb_weight: [3, O, 1, 1] with its style in it.
     """
 

@@ -1,6 +1,6 @@
 """StyleGAN2's synthesis made fast: the classes of `networks.stylegan2` with other ways to the same numbers.
 
-- The scaled weights of frozen layers are kept between passes, and their Winograd transform where that pays.
+- The scaled weights of frozen layers are kept between passes, and their Winograd transform where that is faster.
 - One image without gradients: everything is folded into the convolution (`fast.folding`), and on a CPU the large
   blocks are computed in strips of rows (`fast.strips`).
 - The picture at input size is computed only where shrinking reads it.
@@ -59,8 +59,7 @@ class FastConv(SynthesisConv):
         return torch.cat(images)
 
     def weights(self, changes: Changes, batch: int) -> StyledConvWeights:
-        """The scaled weights; for a frozen layer without changes they are computed once and kept until the parameter
-        changes."""
+        """The scaled weights; those of a frozen layer without changes are kept until the parameter changes."""
         weight = self.changed_weight(changes, batch)
         if weight is not self.weight or weight.requires_grad:
             return StyledConvWeights(weight * self.scale, None, self.bias)

@@ -37,7 +37,7 @@ MIN_PIXELS = 16 * 16
 
 
 def suits(in_channels: int, out_channels: int, height: int, width: int) -> bool:
-    """Whether Winograd pays for a 3x3 convolution of these sizes on a CPU."""
+    """Whether Winograd is faster for a 3x3 convolution of these sizes on a CPU."""
     wide = min(in_channels, out_channels) >= MIN_CHANNELS
     return wide and height % 4 == 0 and width % 4 == 0 and height * width >= MIN_PIXELS and max(height, width) <= 128
 
@@ -57,8 +57,7 @@ def transform_weight(weight: Tensor) -> Tensor:
 
 
 def conv3x3(x: Tensor, transformed: Tensor) -> Tensor:
-    """x [1, I, H, W], H and W multiples of 4, and a transformed weight -> [1, O, H, W], padded with zeros, channels
-    last."""
+    """x [1, I, H, W], H and W multiples of 4, a transformed weight -> [1, O, H, W], zeros around it, channels last."""
     _, in_channels, height, width = x.shape
     out_channels = transformed.shape[2]
     down, across = height // 4, width // 4

@@ -1,1 +1,1 @@
-"""The joint loss of SDIC (eq. 7-9), term by term. Feature networks arrive as arguments."""
+"""Terms of losses, from pictures and codes to a scalar. Feature networks arrive as arguments."""

@@ -24,7 +24,7 @@ class LossWeights:
 
 
 class JointLoss(nn.Module):
-    """L = l2 L2 + lpips LPIPS + id L_ID + edit L_edit. The networks are frozen; each is needed only with a weight.
+    """L = l2 L2 + lpips LPIPS + id L_ID + edit L_edit. The networks are frozen; a term of weight 0 takes none.
 
     lpips: LPIPS, or another perceptual distance in its place; the term is called by its name.
     """

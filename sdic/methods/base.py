@@ -133,8 +133,7 @@ class Inverter(ABC, nn.Module):
     ) -> Tensor:
         """Edited pictures [B', 3, R, R] in about [-1, 1] (not clamped).
 
-        strength: a number, or one per image [B]; for one inverted photo any number of strengths, so a sweep is one
-        call.
+        strength: a number, or one per image [B]; for one inverted photo any number: a sweep is one call.
         direction: several directions at once need one strength each, in the same order.
         options: of the method, for this edit alone (`edit_options`).
 
@@ -304,7 +303,7 @@ class Inverter(ABC, nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Tells generators apart: the sha256 of the generator's tensors."""
+        """Distinguishes generators: the sha256 of the generator's tensors."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self.generator)
         return self._fingerprint

@@ -39,7 +39,7 @@ def build_inverter(method: str, bundle: Bundle, geometry: Geometry, **options: A
     one that it does not have."""
     kind = find_method(method)
     chosen: Any = make_options(kind.Options, options, method)
-    networks = {role: bundle.need(role, f"method {method!r}") for role in kind.networks}
+    networks = {role: bundle.require(role, f"method {method!r}") for role in kind.networks}
     return kind(networks, geometry, chosen).requires_grad_(False).eval()
 
 

@@ -1,5 +1,4 @@
-"""DIPN and DICN as the one trainable network of SDIC: photo, first reconstruction, code, feature -> compensated
-code, feature.
+"""DIPN and DICN as one network: photo, first reconstruction, code, feature -> compensated code, feature.
 
 Training and inference both call this, so that they cannot drift apart.
 """

@@ -24,8 +24,11 @@ GRID = 64  # side of the grid that the release views as rows of D numbers
 
 @dataclass(frozen=True)
 class DICNConfig:
-    """latent_rows, style_dim: L and D. feature_channels, feature_size: C and the larger of h, w (sets the strides).
-    map_size: the larger of H, W. fusion: "attention" (eq. 5) or "affine" (Figure 4b). preset: "released" or "paper".
+    """latent_rows, style_dim: L and D.
+    feature_channels, feature_size: C and the larger of h, w (sets the strides).
+    map_size: the larger of H, W.
+    fusion: "attention" (eq. 5) or "affine" (Figure 4b).
+    preset: "released" or "paper".
     latent_maps: channels of the released latent branch; 18 for faces and cars alike.
     """
 
@@ -80,8 +83,10 @@ class MapEncoder(nn.Module):
 
 
 class FeatureFusion(nn.Module):
-    """F' from F and D. Attention (eq. 5): sigmoid(f^c1(F + f)) * f + F with f = f^c2(D). Affine: (1 + g(f)) * F +
-    t(f)."""
+    """F' from F and D, with f = f^c2(D).
+
+    Attention (eq. 5): sigmoid(f^c1(F + f)) * f + F. Affine: (1 + g(f)) * F + t(f).
+    """
 
     def __init__(self, config: DICNConfig):
         super().__init__()

@@ -201,8 +201,7 @@ class DiscrepancyHourglass(nn.Module):
 
 
 class DIPN(nn.Module):
-    """Photo I and first reconstruction R_o, both [B, 3, H, W] in [-1, 1] -> discrepancy map D [B, 3, H, W],
-    unbounded."""
+    """Photo I, first reconstruction R_o, [B, 3, H, W] in [-1, 1] -> discrepancy map D [B, 3, H, W], unbounded."""
 
     def __init__(self, config: DIPNConfig):
         super().__init__()

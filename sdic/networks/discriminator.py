@@ -1,5 +1,4 @@
-"""The StyleGAN2 discriminator (residual): image [B, 3, R, R] -> realness [B, 1]. Needed only for training
-generators."""
+"""The StyleGAN2 discriminator (residual): image [B, 3, R, R] -> realness [B, 1]. For trainings alone."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ from sdic.networks.layers import EqualLinear
 class E4EConfig:
     """The sizes of an encoder.
 
-    latent_rows, style_dim: L and D of the generator. blocks, widths: the IR-SE body, four stages.
+    latent_rows, style_dim: L and D of the generator.
+    blocks, widths: the IR-SE body, four stages.
     coarse, middle: rows below `coarse` read the 1/16 feature, rows below `middle` the 1/8 one, the rest the 1/4 one.
     input_size: the larger side of the input; the number of strided convolutions in the heads follows from it.
     relative: whether a head's output is an offset from row 0 (e4e) or the row itself (pSp).

@@ -1,4 +1,4 @@
-"""Networks that tell whether two pictures show the same person, or the same thing.
+"""Networks that say whether two pictures show the same person, or the same thing.
 
 Shapes: B batch. All take pictures in [-1, 1] of any size and return unit vectors.
 """

@@ -31,8 +31,7 @@ class SqueezeExcite(nn.Module):
 
 
 class IRBlock(nn.Module):
-    """norm, 3x3, PReLU, 3x3 (stride), norm, optional SE; plus the input, subsampled or projected by 1x1 where widths
-    differ."""
+    """norm, 3x3, PReLU, 3x3 (stride), norm, optional SE; plus the input, subsampled or projected by 1x1."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, se: bool = False):
         super().__init__()

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from sdic.errors import ConfigError
 from sdic.networks.irse import IRBody
 
-GRID = 4  # side of the last feature as the linear layer sees it, whatever the size of the picture
+GRID = 4  # side of the last feature as the linear layer gets it, whatever the size of the picture
 
 
 @dataclass(frozen=True)
 class AttributeConfig:
     """names, centers, spans: attribute i is `centers[i] + spans[i] * output[i]`, in its own unit (degrees, years).
     extra: further outputs that are trained beside them, so that the features know everything that is in a picture.
-    widths: channels at full size, 1/2, 1/4, ... hidden: width of the layer before the outputs, the feature of FID.
+    widths: channels at full size, 1/2, 1/4, ...
+    hidden: width of the layer before the outputs, the feature of FID.
     """
 
     names: tuple[str, ...] = ("yaw", "smile", "age")
@@ -97,7 +98,7 @@ def _conv(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-class PerceptualDistance(nn.Module):
+class AttributeDistance(nn.Module):
     """LPIPS's distance on the features of an AttributeNet, without learned heads: called like LPIPS, frozen as it is.
 
     d = mean over stages of the mean over positions of ||f_a/|f_a| - f_b/|f_b|||^2, f the channels at a position.
@@ -109,7 +110,7 @@ class PerceptualDistance(nn.Module):
         self.network = network.eval().requires_grad_(False)
         self.name = name
 
-    def train(self, mode: bool = True) -> PerceptualDistance:
+    def train(self, mode: bool = True) -> AttributeDistance:
         """Stays in eval mode whatever is asked for."""
         return super().train(False)
 

@@ -32,7 +32,8 @@ class GeneratorConfig:
     """The sizes of a generator; every other size follows.
 
     resolution: output size R, a power of two from 32 to 1024.
-    style_dim: D. mapping_layers: depth of the mapping network.
+    style_dim: D.
+    mapping_layers: depth of the mapping network.
     channel_base, channel_max: a feature of size r has min(channel_base / r, channel_max) channels.
     channels: if given, the channels at 4, 8, ..., R instead.
     """

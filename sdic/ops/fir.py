@@ -22,8 +22,7 @@ def fir_kernel(gain: float, like: Tensor) -> Tensor:
 
 
 def upfirdn2d_reference(x: Tensor, kernel: Tensor, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)) -> Tensor:
-    """Reference: insert `up - 1` zeros after every pixel, pad by (before, after), filter, keep every `down`-th
-    pixel."""
+    """Reference: insert `up - 1` zeros after every pixel, pad by (before, after), filter, keep one pixel in `down`."""
     batch, channels, height, width = x.shape
     stuffed = x.new_zeros(batch, channels, height, up, width, up)
     stuffed[:, :, :, 0, :, 0] = x
@@ -58,7 +57,7 @@ def blur(
 def upsample_rgb(rgb: Tensor) -> Tensor:
     """Bring the accumulated RGB [B, 3, H, W] to [B, 3, 2H, 2W] (zeros beyond the border).
 
-    With taps [1,3,3,1] this is bilinear interpolation except at the border, where the filter sees zeros: so
+    With taps [1,3,3,1] this is bilinear interpolation except at the border, where the filter meets zeros: so
     interpolate a zero-padded picture and cut the frame off.
     """
     if is_reference():

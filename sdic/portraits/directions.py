@@ -23,7 +23,7 @@ from sdic.editing.directions import save_direction
 from sdic.editing.manifest import MANIFEST
 from sdic.errors import ConfigError, SdicError
 from sdic.settings import require, setting
-from sdic.training.frozen import need
+from sdic.training.frozen import require_network
 from sdic.training.task import Entry, grid, register
 from sdic.types import Direction
 from sdic.utils.files import write_atomic
@@ -168,8 +168,8 @@ def _useful(asked: Sequence[float], measured: Sequence[float]) -> tuple[float, f
 def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
     """Find, calibrate and write all directions and their manifest; returns what was measured, by name."""
     device = resolve_device(config.device)
-    generator: Any = need(config.generator, "generator", "finding directions").to(device)
-    network: Any = need(config.attributes, "attribute_net", "finding directions").to(device)
+    generator: Any = require_network(config.generator, "generator", "finding directions").to(device)
+    network: Any = require_network(config.attributes, "attribute_net", "finding directions").to(device)
     missing = [name for name in config.names if name not in network.config.names]
     if missing:
         raise ConfigError(f"names: {config.attributes} knows {', '.join(network.config.names)}, not {missing[0]}")

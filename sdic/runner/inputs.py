@@ -40,10 +40,13 @@ Content: TypeAlias = Image.Image | Inversion | Tensor
 
 @dataclass(frozen=True)
 class Item:
-    """One input, a photo. name: relative to its folder, for people. stem: the output's name without its ending, unique
-    in a run.
+    """One input, a photo.
 
-    problem: why it cannot even be tried. ignored: not meant as a photo at all. notes: what its owner should know.
+    name: relative to its folder, for people.
+    stem: the output's name without its ending, unique in a run.
+    problem: why it cannot even be tried.
+    ignored: not meant as a photo at all.
+    notes: what its owner should know.
     archive, member: of a photo in a zip, whose path is then `path`.
     """
 
@@ -59,8 +62,7 @@ class Item:
     most_bytes: ClassVar[int] = 0  # 0: as many as such a photo needs
 
     def digest(self, max_pixels: int) -> str:
-        """Hex sha256 of the input's bytes. OSError or SdicError for what cannot be read, or has more bytes than such an
-        input needs."""
+        """Hex sha256 of the input's bytes. OSError or SdicError for what cannot be read, or is too large for one."""
         if self.archive is not None:
             return hashlib.sha256(self.archive.data(self.member)).hexdigest()
         if self.path.is_symlink() and not self.path.exists():
@@ -120,8 +122,7 @@ def find(inputs: Sequence[str], out: Path, *, editing: bool, limit: int = 0) -> 
 
 
 def collect(inputs: Sequence[str], out: Path, *, inversions: bool) -> list[Item]:
-    """Everything below the inputs, sorted by name; folders and zips are searched through, hidden names and `out` left
-    aside.
+    """Everything below the inputs, sorted by name; folders and zips are searched, hidden names and `out` are not.
 
     inversions: whether saved inversions count as inputs; those in zips do not. Links are followed, but no folder is
     entered twice. With several folders or zips, names begin with the folder's own. SdicError for an input that does not
@@ -193,7 +194,7 @@ def distinct(items: list[Item]) -> list[Item]:
                 stem = f"{item.name}-{number}"
             taken.add(_folded(stem))
             others = ", ".join(other.name for other in group if other is not item)
-            item = replace(item, stem=stem, notes=(f"named {stem}.png, to tell it from {others}",))
+            item = replace(item, stem=stem, notes=(f"named {stem}.png, to distinguish it from {others}",))
         result.append(item)
     return result
 

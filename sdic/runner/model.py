@@ -44,7 +44,7 @@ class LazyModel:
 
     @property
     def loaded(self) -> bool:
-        """Whether anything has needed the model yet."""
+        """Whether the model is loaded already."""
         return self._inverter is not None
 
     @property
@@ -124,7 +124,7 @@ class LazyModel:
             if zoo.MODELS[name].method is None:
                 raise SdicError(f"{name!r} is a network for losses and metrics, not a model that inverts")
             self._check_options(find_method(str(zoo.MODELS[name].method)))
-            return [zoo.need_file(wanted, name) for wanted in zoo.MODELS[name].files]
+            return [zoo.require_file(wanted, name) for wanted in zoo.MODELS[name].files]
         if (path / "checkpoints").is_dir():
             return [weights_of_run(path)]
         if not path.is_file():
@@ -142,8 +142,7 @@ class LazyModel:
         return {"model": name, "weights": " + ".join(hashes) or f"seed {zoo.MODELS[name].seed}"}
 
     def _noted(self, key: str, find: Callable[[], str | None]) -> str | None:
-        """What an earlier run has noted, or what `find` finds and later runs will know. A run without OUT notes
-        nothing."""
+        """What an earlier run noted, or what `find` finds and later runs will know. Without OUT it notes nothing."""
         notes: dict[str, str] = {}
         path = Path(self.settings.out) / FOLDER / "weights.json" if self.settings.out else None
         with contextlib.suppress(OSError, ValueError, TypeError):

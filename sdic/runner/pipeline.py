@@ -1,5 +1,4 @@
-"""The way of a photo, from top to bottom: what was found (inputs.py) is skipped or read, inverted, edited, written and
-reported.
+"""The way of a photo, from top to bottom: found (inputs.py), skipped or read, inverted, edited, written, reported.
 
 `Pipeline.run` takes a list of files through it: one thread skips and reads ahead, the caller's inverts and edits,
 two write. `Pipeline.one` takes one photo in memory the same way, without any folder.
@@ -51,10 +50,15 @@ class Output:
 class Job:
     """An item on its way.
 
-    outputs: every file it becomes; missing: those still to be made. facts: what its inversion depends on. start: what
-    the model begins with, pixels [3, H, W] in [-1, 1], a code [L, D], or an inversion. inversion: of one image, on the
-    CPU. pictures: by label, "inversion" and edits such as "age=3". notes: what its owner should know. seconds: the
-    model's share. outcome: once it is finished.
+    outputs: every file it becomes.
+    missing: those still to be made.
+    facts: what its inversion depends on.
+    start: what the model begins with, pixels [3, H, W] in [-1, 1], a code [L, D], or an inversion.
+    inversion: of one image, on the CPU.
+    pictures: by label, "inversion" and edits such as "age=3".
+    notes: what its owner should know.
+    seconds: the model's share.
+    outcome: once it is finished.
     """
 
     item: Item

@@ -1,4 +1,4 @@
-"""What became of a photo: its outcome, its record below OUT/.sdic, and the lock that tells whether others are at work.
+"""What became of a photo: its outcome, its record below OUT/.sdic, and the lock that says whether others are at work.
 
 An output counts as done when its record has the key that the run asks for (same photo, weights and settings) and the
 file on the disk is still the one that was written.
@@ -65,8 +65,8 @@ DONE, SKIPPED, FAILED, IGNORED, PENDING = "done", "skipped", "failed", "ignored"
 class Outcome:
     """One input's line in the report. status: done (now), skipped (already done), failed, ignored or not finished.
 
-    inversion: "computed" now, "saved" when an earlier one, or a code, was used. seconds: the model's share, without
-    reading and writing. Name, reason and warnings are made printable.
+    inversion: "computed" now, "saved" when an earlier one, or a code, was used.
+    seconds: the model's share, without reading and writing. Name, reason and warnings are made printable.
     """
 
     name: str
@@ -143,7 +143,7 @@ class Record:
 
 
 def mark_of_run(settings: Mapping[str, Any]) -> str:
-    """What the ranks of one run have in common: their settings, and torchrun's port and id, which tell runs apart as
+    """What the ranks of one run have in common: their settings, and torchrun's port and id, which distinguish runs as
     far as torchrun does."""
     names = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
     return key_of(run=[os.environ.get(name, "") for name in names], settings=settings)

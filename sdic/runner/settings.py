@@ -46,17 +46,23 @@ class Share:
 
 @dataclass
 class RunSettings:
-    """inputs: photos, folders of them, or "examples", the bundled portraits; for `edit` also saved inversions and
-    codes. out: where all goes. model: name or file; for the examples alone it may be left out (portraits).
-
-    edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`. domain: whose direction names are meant; "" is the
-    model's own. options: of the model's method, by name. rule: the option of that name, for edits alone. device,
-    precision: of the model. batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when
-    a run is stopped). shard: "i/n", part i (from 0) of n of the sorted list. limit: only the first photos, 0 for all.
-    save_inversions: keep each inversion as a file that `edit` takes. save_latents: keep each code alone, a small file
-    that `edit` takes as well. sheet_rows: photos per page of the contact sheet, 0 for none; sheet_pages: at most so
-    many pages. max_pixels: larger photos are refused. wait_seconds: how long rank 0 waits for another rank that shows
-    no sign of life.
+    """inputs: photos, folders of them, or "examples" (bundled portraits); for `edit` also saved inversions and codes.
+    out: where all goes.
+    model: name or file; for the examples alone it may be left out (portraits).
+    edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`.
+    domain: whose direction names are meant; "" is the model's own.
+    options: of the model's method, by name.
+    rule: the option of that name, for edits alone.
+    device, precision: of the model.
+    batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when a run is stopped).
+    shard: "i/n", part i (from 0) of n of the sorted list.
+    limit: only the first photos, 0 for all.
+    save_inversions: keep each inversion as a file that `edit` takes.
+    save_latents: keep each code alone, a small file that `edit` takes as well.
+    sheet_rows: photos per page of the contact sheet, 0 for none.
+    sheet_pages: at most so many pages.
+    max_pixels: larger photos are refused.
+    wait_seconds: how long rank 0 waits for another rank that shows no sign of life.
     """
 
     inputs: list[str] = field(default_factory=list)

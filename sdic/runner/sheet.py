@@ -92,8 +92,8 @@ def _draw(out: Path, labels: Sequence[str], rows: Sequence[Row], cell: tuple[int
             left = GAP + column * (width + GAP)
             try:
                 with Image.open(out / file) as picture:  # our own file, of a known size
-                    shown = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
-                page.paste(shown, (left, top))
+                    scaled = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+                page.paste(scaled, (left, top))
             except UNREADABLE:
                 draw.rectangle((left, top, left + width - 1, top + height - 1), fill=EMPTY)
     return page

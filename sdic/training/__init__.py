@@ -1,1 +1,1 @@
-"""Training DIPN and DICN: settings, the two passes, the loop, and what a run leaves behind."""
+"""Training: one loop for everything, what a task says of itself, and what a run leaves behind."""

@@ -1,4 +1,4 @@
-"""Where batch normalisation takes its statistics from while DIPN and DICN train.
+"""Where batch normalisation takes its statistics from while a network trains.
 
 local: each process from its own part of the batch, as the authors (one GPU) and plain DDP do.
 sync: from the whole batch, over all processes; then N processes compute what one process with the whole batch does.

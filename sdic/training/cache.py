@@ -4,8 +4,7 @@ Entries are found by the photo's content (its pixels, and whether it is mirrored
 weights, the input size and the arithmetic: nothing can be mistaken for something else, a changed photo is simply not
 found. They lie in shards that appear whole or not at all; an interrupted build goes on where it stopped. A damaged
 shard or entry is named and computed anew. An entry is 36 kB of code and, for "first_pass", 384 kB of picture in
-float16. A run with the cache computes on the rounded picture whether it was found or not, so that what is found changes
-no number.
+float16. A run with the cache computes on the rounded picture whether it was found or not: finding it changes nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One process or many: who am I, and the few things processes tell each other.
+"""One process or many: who am I, and the few things that processes say to each other.
 
 Started by torchrun there are WORLD_SIZE processes; started plainly there is one, and everything here does nothing.
 """

@@ -19,11 +19,11 @@ def perceptual_from(name: str, device: torch.device) -> Any:
     return perceptual_distance(name).to(device) if name else None
 
 
-def need(file: str, role: str, what: str) -> nn.Module:
+def require_network(file: str, role: str, what: str) -> nn.Module:
     """A frozen network of a file; CheckpointError says which stage makes a missing one."""
     if not Path(file).is_file():
         raise CheckpointError(f"{what} needs {Path(file).absolute()}, which is not there; an earlier stage makes it")
-    return read_bundle(file).need(role, what)
+    return read_bundle(file).require(role, what)
 
 
 def start_from(file: str, networks: Mapping[str, nn.Module]) -> None:

@@ -19,9 +19,13 @@ VERSION = 2
 class Progress:
     """How far a run is.
 
-    steps: training steps done. images: had so far, over all processes. skipped: phases left out in a row.
-    sums, counts: of the terms since the last line of metrics.jsonl. lines: of metrics.jsonl.
-    best, best_measured: the best validation so far, by its value, and all of it. measured: the last validation.
+    steps: training steps done.
+    images: had so far, over all processes.
+    skipped: phases left out in a row.
+    sums, counts: of the terms since the last line of metrics.jsonl.
+    lines: of metrics.jsonl.
+    best, best_measured: the best validation so far, by its value, and all of it.
+    measured: the last validation.
     seconds: of training, over all calls, where `run.fit_minutes` asks.
     """
 

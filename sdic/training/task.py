@@ -55,9 +55,11 @@ class Phase:
 class Task(ABC):
     """One thing to train.
 
-    networks: what is trained, by role. frozen: what is looked through; their fingerprints are bound to the state.
-    averaged: roles of which an average is kept, if `optim.ema_images` asks for one. extra: further tensors that a step
-    depends on, equal on all processes. phases: in the order in which they come in a step.
+    networks: what is trained, by role.
+    frozen: what is looked through; their fingerprints are bound to the state.
+    averaged: roles of which an average is kept, if `optim.ema_images` asks for one.
+    extra: further tensors that a step depends on, equal on all processes.
+    phases: in the order in which they come in a step.
     """
 
     name: str

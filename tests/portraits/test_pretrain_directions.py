@@ -130,7 +130,9 @@ class _Generator(torch.nn.Module):
 
 def test_directions_are_written_in_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     networks: dict[str, Any] = {"generator": _Generator(), "attribute_net": _Attributes()}
-    monkeypatch.setattr(directions, "need", lambda file, role, what: networks[role].eval().requires_grad_(False))
+    monkeypatch.setattr(
+        directions, "require_network", lambda file, role, what: networks[role].eval().requires_grad_(False)
+    )
     config = DirectionsConfig(
         names=["age", "smile"],
         units=["years", "of 1"],

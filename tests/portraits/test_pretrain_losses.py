@@ -13,7 +13,7 @@ from sdic.evaluation.fid import Moments, frechet_distance, moments_of
 from sdic.losses.adversarial import critic_loss, fooling_loss, path_lengths, path_penalty, r1_penalty
 from sdic.losses.identity import arcface_loss
 from sdic.losses.reconstruction import face_weight, pixel_loss
-from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PerceptualDistance
+from sdic.networks.portrait_nets import AttributeConfig, AttributeDistance, AttributeNet
 from sdic.portraits.tasks.identity import area_under_curve, verification, verification_accuracy
 
 
@@ -135,7 +135,7 @@ def test_moments_are_those_of_all_batches() -> None:
 
 def test_perceptual_distance_is_a_distance_of_normalised_features() -> None:
     network = AttributeNet(AttributeConfig(widths=(4, 6), hidden=8))
-    distance = PerceptualDistance(network).train()
+    distance = AttributeDistance(network).train()
     assert not distance.network.training
     a, b = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
     assert distance(a, a).tolist() == [0.0, 0.0]

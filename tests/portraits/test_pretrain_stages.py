@@ -251,7 +251,7 @@ def test_sizes_grow_to_the_resolution() -> None:
 
 
 def test_a_small_picture_is_what_the_rgb_outputs_up_to_it_make(workshop: Any) -> None:
-    generator: Any = read_bundle(workshop.file("generator")).need("generator", "test")
+    generator: Any = read_bundle(workshop.file("generator")).require("generator", "test")
     latent = generator.latent(torch.randn(2, 80))
     state = generator.synthesis.until(5, latent, noise="none")  # before the 32 px block is finished
     assert draw_at(generator.synthesis, latent, 16, "none").shape == (2, 3, 16, 16)

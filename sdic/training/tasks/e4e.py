@@ -2,8 +2,8 @@
 
 Real pictures have no code: they are reconstructed (L2, perceptual, identity). Generated ones have: the code that they
 were drawn from is asked for as well. What keeps codes editable is the paper's: rows get their offsets one after the
-other, offsets are held small, and a latent discriminator tells the rows' codes from the mapping network's. It learns
-before the encoder in every step, from pools in which older codes of both kinds are remembered.
+other, offsets are held small, and a latent discriminator distinguishes the rows' codes from the mapping network's. It
+learns before the encoder in every step, from pools in which older codes of both kinds are remembered.
 
 Shapes: B batch, L latent rows, D style width.
 """
@@ -32,7 +32,7 @@ from sdic.networks.portrait_nets import LatentCritic
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, RunConfig, TrainingConfig
 from sdic.training.distributed import World
-from sdic.training.frozen import need, perceptual_from
+from sdic.training.frozen import perceptual_from, require_network
 from sdic.training.task import Entry, Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
 from sdic.types import Geometry
@@ -90,9 +90,10 @@ class E4ETrainingConfig(TrainingConfig):
 
 @dataclass
 class Reconstruction:
-    """What a batch has been made into. target, output [N + M, 3, R, R]; code [N + M, L, D]; w [M, D] of the last M,
-    which the generator drew; opened: rows with a code of their own. real, fake: codes [N + M, D] for the discriminator,
-    through the pools."""
+    """What a batch has been made into: target and output [N + M, 3, R, R], code [N + M, L, D], and w [M, D] of the last
+    M, which the generator drew.
+    opened: rows with a code of their own.
+    real, fake: codes [N + M, D] for the discriminator, through the pools."""
 
     target: Tensor
     output: Tensor
@@ -129,7 +130,9 @@ class E4ETask(SamplesTask):
     def __init__(self, config: E4ETrainingConfig, world: World):
         super().__init__(config, world)
         model = config.model
-        generator: Any = accelerate(self.place(need(config.generator, "generator", "the encoder's training")))
+        generator: Any = accelerate(
+            self.place(require_network(config.generator, "generator", "the encoder's training"))
+        )
         sizes = generator.config
         side = config.data.resolution
         if side > sizes.resolution:

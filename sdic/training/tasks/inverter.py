@@ -46,7 +46,7 @@ class InverterTask(Task):
         bundle = read_frozen(model.frozen, model.generator)
         roles = [role for role in kind.networks if role not in kind.trains]
         self.frozen = {
-            role: bundle.need(role, f"model.frozen={model.frozen}").eval().requires_grad_(False).to(self.device)
+            role: bundle.require(role, f"model.frozen={model.frozen}").eval().requires_grad_(False).to(self.device)
             for role in roles
         }
         self.geometry = geometry_of(bundle)
@@ -206,7 +206,7 @@ class InverterTask(Task):
 
 def _held(start: str, kind: type[Inverter]) -> dict[str, nn.Module]:
     bundle = read_frozen(start)
-    return {role: bundle.need(role, f"model.start={start}") for role in kind.trains}
+    return {role: bundle.require(role, f"model.start={start}") for role in kind.trains}
 
 
 @torch.no_grad()

@@ -59,8 +59,7 @@ class SamplesTask(Task):
         return endless(self.samples, self.config.run.seed, self.config.data.flip, first, *where, size)
 
     def noise(self, count: int) -> Noise:
-        """The noise of one pass of `self.generator` for `count` pictures, the same however the batch is split over
-        processes."""
+        """The noise of one pass of `self.generator` for `count` pictures, the same over any number of processes."""
         if self.config.noise == "fixed":
             return "fixed"
         sizes = self.generator.config
