@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sdic.errors import ConfigError, did_you_mean
-from sdic.utils.safe import one_line, read_small_text
+from sdic.utils.text import one_line, read_small_text
 
 T = TypeVar("T")
 

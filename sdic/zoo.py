@@ -16,7 +16,7 @@ from pathlib import Path
 from sdic.cards import MODELS, ModelCard, WeightFile
 from sdic.errors import CheckpointError, UnknownNameError
 from sdic.utils.files import write_atomic
-from sdic.utils.safe import read_small_text
+from sdic.utils.text import read_small_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"

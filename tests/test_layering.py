@@ -10,11 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sdic"
-LEAVES = {"errors", "utils", "types", "changes", "config", "settings"}
+LEAVES = {"errors", "utils", "types", "direction", "changes", "config", "settings"}
 ALLOWED = {
     "errors": set(),
     "utils": {"errors", "types"},
     "types": {"errors", "utils"},
+    "direction": {"errors", "utils"},
     "changes": {"errors"},
     "config": {"errors", "utils"},
     "settings": {"errors"},

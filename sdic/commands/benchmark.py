@@ -81,9 +81,9 @@ def measure_cpu(repeats: int) -> dict[str, Any]:
     import torch
     import torch.nn.functional as F
 
+    from sdic.direction import Direction
     from sdic.fast import optimize_for_inference
     from sdic.ops import use_reference
-    from sdic.types import Direction
 
     command = [sys.executable, sys.argv[0], "--memory-only"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -16,10 +16,11 @@ from typing import Protocol
 from PIL import Image
 
 from sdic.errors import ConfigError, ImageError
-from sdic.utils.decoding import byte_limit, reason
+from sdic.utils.decoding import byte_limit
 from sdic.utils.files import walk_files
 from sdic.utils.images import PIXEL_LIMIT, check_picture, read_picture, what_is
 from sdic.utils.kinds import HEAD, SUFFIXES
+from sdic.utils.text import reason
 
 LOOKED_FOR = "files ending in " + ", ".join(sorted(SUFFIXES))
 LIST_LIMIT = 64 << 20

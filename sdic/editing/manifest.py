@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sdic.config import yaml_values
+from sdic.direction import Kind
 from sdic.domains import directions_of
 from sdic.errors import CheckpointError, ConfigError, did_you_mean
-from sdic.types import Kind
-from sdic.utils.safe import one_line
+from sdic.utils.text import one_line
 
 ENVIRONMENT = "SDIC_EDITINGS"
 REPOSITORY = Path(__file__).resolve().parent.parent.parent

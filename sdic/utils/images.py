@@ -18,9 +18,10 @@ from PIL import Image
 
 from sdic.errors import ImageError
 from sdic.utils.colour import NOTE, to_rgb
-from sdic.utils.decoding import check_header, decoded, only_image_errors, reason
+from sdic.utils.decoding import check_header, decoded, only_image_errors
 from sdic.utils.files import atomic_file
 from sdic.utils.kinds import HEAD, RAW, SUFFIXES, UNREAD, WEAK, Kind, recognised, unread_content
+from sdic.utils.text import reason
 
 if TYPE_CHECKING:
     from torch import Tensor
