@@ -53,34 +53,16 @@ Build = Callable[[Any, Any], Any]
 
 _ALIASES = {"__builtin__": "builtins", "numpy._core": "numpy.core", "copy_reg": "copyreg"}
 # Operations (the letters are those of `pickletools`) by what follows: a number of a fixed format; a number and as many
-# bytes as it says; nothing.
+# bytes as it says (bytes, texts and long integers); nothing.
 _FIXED = {
-    b"K": "<B",
-    b"M": "<H",
-    b"J": "<i",
-    b"G": ">d",
-    b"\x80": "<B",
-    b"\x95": "<Q",
-    b"h": "<B",
-    b"j": "<I",
-    b"q": "<B",
-    b"r": "<I",
+    **dict.fromkeys((b"K", b"\x80", b"h", b"q"), "<B"),
+    **dict.fromkeys((b"j", b"r"), "<I"),
+    **{b"M": "<H", b"J": "<i", b"\x95": "<Q", b"G": ">d"},
 }
 _COUNTED = {
-    # bytes
-    b"C": "<B",
-    b"B": "<I",
-    b"\x8e": "<Q",
-    b"\x96": "<Q",
-    # texts
-    b"\x8c": "<B",
-    b"X": "<I",
-    b"\x8d": "<Q",
-    b"U": "<B",
-    b"T": "<I",
-    # long integers
-    b"\x8a": "<B",
-    b"\x8b": "<I",
+    **dict.fromkeys((b"C", b"\x8c", b"U", b"\x8a"), "<B"),
+    **dict.fromkeys((b"B", b"X", b"T", b"\x8b"), "<I"),
+    **dict.fromkeys((b"\x8e", b"\x96", b"\x8d"), "<Q"),
 }
 _PLAIN: dict[bytes, Callable[[], Any]] = {
     b"N": lambda: None,
@@ -136,10 +118,9 @@ class Unpickler:
         if code in _PLAIN:
             self.stack.append(_PLAIN[code]())
         elif code in _FIXED:
-            self._fixed(code, struct.unpack(_FIXED[code], self._take(struct.calcsize(_FIXED[code])))[0])
+            self._fixed(code, self._number(_FIXED[code]))
         elif code in _COUNTED:
-            size = struct.unpack(_COUNTED[code], self._take(struct.calcsize(_COUNTED[code])))[0]
-            self._counted(code, self._take(size))
+            self._counted(code, self._take(self._number(_COUNTED[code])))
         elif code in b"(02\x94":
             self._moves(code)
         elif code in b"\x85\x86\x87tld\x91":
@@ -156,6 +137,9 @@ class Unpickler:
             raise DamagedError("the pickle ends in the middle")
         self.end += size
         return self.data[self.end - size : self.end]
+
+    def _number(self, form: str) -> Any:
+        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
 
     def _pop(self) -> Any:
         value = self.stack.pop() if self.stack else _MARK
@@ -210,7 +194,7 @@ class Unpickler:
             return
         values = self._above_mark()
         if code == b"d":
-            self.stack.append({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
+            self.stack.append(_pairs(values))
         else:
             self.stack.append(tuple(values) if code == b"t" else values if code == b"l" else as_set(values))
 
@@ -220,7 +204,7 @@ class Unpickler:
         if code in b"ae" and isinstance(target, list):
             target += values
         elif code in b"su" and isinstance(target, dict):
-            target.update({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
+            target.update(_pairs(values))
         elif code == b"\x90" and isinstance(target, set):
             target |= as_set(values)
         else:
@@ -268,6 +252,10 @@ def _key(value: Any) -> Any:
     if not isinstance(value, _KEYS) and not (isinstance(value, tuple) and all(isinstance(v, _KEYS) for v in value)):
         raise DamagedError(f"a {type(value).__name__} as a key")
     return value
+
+
+def _pairs(values: list[Any]) -> dict[Any, Any]:
+    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
 
 
 def as_set(values: Any) -> set[Any]:
