@@ -49,11 +49,7 @@ def load(
     elif (Path(name) / "checkpoints").is_dir():
         inverter = _from_file(weights_of_run(Path(name)), method, options)
     else:
-        hint = did_you_mean(name, zoo.MODELS)
-        raise CheckpointError(
-            f"{name!r} is neither a model{hint} nor a file ({Path(name).absolute()}); "
-            f"models: {', '.join(sorted(zoo.MODELS))}"
-        )
+        raise _unknown(name)
     inverter.precision = precision
     if target.type == "cpu" and (slow := slow_on_cpu(precision)):
         warnings.warn(slow, stacklevel=2)
@@ -125,7 +121,11 @@ def _networks_of(name: str) -> Bundle:
         return _of_card(zoo.MODELS[name])
     if Path(name).is_file():
         return read_bundle(name)
-    raise CheckpointError(
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> CheckpointError:
+    return CheckpointError(
         f"{name!r} is neither a model{did_you_mean(name, zoo.MODELS)} nor a file ({Path(name).absolute()}); "
         f"models: {', '.join(sorted(zoo.MODELS))}"
     )

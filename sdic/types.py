@@ -74,14 +74,6 @@ class Geometry:
         except (ValueError, TypeError, ConfigError) as error:
             raise CheckpointError(f"a header whose picture sizes make no sense ({error}): {text[:200]}") from error
 
-    @property
-    def output_size(self) -> tuple[int, int]:
-        """(H, W) of the part of the output that shows the photo."""
-        if self.crop is None:
-            return (self.resolution, self.resolution)
-        top, bottom, left, right = self.crop
-        return (bottom - top, right - left)
-
     def visible(self, image: Tensor) -> Tensor:
         """The part of an output [B, 3, R, R] that shows the photo."""
         if self.crop is None:
@@ -169,8 +161,8 @@ class Inversion:
 
     def _with(self, tensors: dict[str, Tensor]) -> Inversion:
         """The same inversion with other tensors, by the names of `tensors()`."""
-        changed, extras = _extras_apart(tensors)
-        return replace(self, **changed, extras=extras)
+        own, extras = _extras_apart(tensors)
+        return replace(self, **own, extras=extras)
 
     @classmethod
     def cat(cls, parts: Iterable[Inversion]) -> Inversion:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sdic.cards import MODELS, ModelCard, WeightFile
 from sdic.errors import CheckpointError, UnknownNameError
-from sdic.utils.files import write_atomic
+from sdic.utils.files import data_folders, write_atomic
 from sdic.utils.text import read_small_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -66,9 +66,8 @@ def _note(path: Path) -> Path:
 def search_folders() -> list[Path]:
     """Where weight files are looked for, in order: $SDIC_PRETRAINED, ./pretrained, the repository's pretrained/, and
     where `pip install` puts the latter (if it is there)."""
-    named = os.environ.get(ENVIRONMENT)
-    folders = [*([Path(named)] if named else []), Path("pretrained").absolute(), REPOSITORY / "pretrained"]
-    return [*folders, INSTALLED] if INSTALLED.is_dir() else folders
+    usual = (Path("pretrained").absolute(), REPOSITORY / "pretrained")
+    return data_folders(ENVIRONMENT, *usual, installed=INSTALLED)
 
 
 def examples_folder() -> Path | None:
@@ -85,7 +84,7 @@ def examples_meant(word: str) -> Path | None:
         return None
     found = examples_folder()
     if found is None:
-        looked = ", ".join(dict.fromkeys(str(folder / "portraits") for folder in search_folders()))
+        looked = ", ".join(str(folder / "portraits") for folder in search_folders())
         raise CheckpointError(
             f"{Path(word).absolute()}: no such file or folder, and no examples came with this copy of sdic "
             f"(looked in {looked})"
@@ -107,7 +106,7 @@ def need_file(wanted: WeightFile, model: str) -> Path:
     found = find_file(wanted)
     if found is not None:
         return found
-    looked = ", ".join(dict.fromkeys(str(folder) for folder in search_folders()))
+    looked = ", ".join(map(str, search_folders()))
     converted = Path(wanted.name).with_suffix(".safetensors").name
     remedy = (
         f"Make it: {wanted.made_by}, or set {ENVIRONMENT} to the folder that holds {wanted.name}"

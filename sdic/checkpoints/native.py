@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json, kind_of
+from sdic.checkpoints.bundle import Bundle, build, config_from, config_of, kind_of
 from sdic.checkpoints.keymap import Renamed, load_into
 from sdic.errors import CheckpointError
 from sdic.utils.tensors import read_tensors, write_tensors
@@ -43,7 +43,7 @@ def write_native(
             tensors[f"{role}.{name}"] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
     header = {
         "format": FORMAT,
-        "networks": json.dumps({role: json.loads(config_to_json(network)) for role, network in networks.items()}),
+        "networks": json.dumps({role: config_of(network) for role, network in networks.items()}),
         "kinds": json.dumps({role: kind_of(network) for role, network in networks.items()}),
         "source": json.dumps(dict(source or {})),
     }
@@ -79,7 +79,7 @@ def read_native(path: str | os.PathLike[str]) -> Bundle:
         state = {key[len(role) + 1 :]: tensor for key, tensor in tensors.items() if key.startswith(f"{role}.")}
         sizes = [size for tensor in state.values() for size in (*tensor.shape, 1)]
         _check_sizes(values, max([len(sizes), *sizes]), f"{path} ({role})")
-        network = build(kind, config_from_json(kind, json.dumps(values)))
+        network = build(kind, config_from(kind, values))
         load_into(network, Renamed(state, {}, {}), f"{path} ({role})")
         networks[role] = network
     unknown = [key for key in tensors if key.split(".", 1)[0] not in networks]

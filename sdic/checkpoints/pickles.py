@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdic.errors import SdicError
@@ -57,7 +57,10 @@ _ALIASES = {"__builtin__": "builtins", "numpy._core": "numpy.core", "copy_reg": 
 _FIXED = {
     **dict.fromkeys((b"K", b"\x80", b"h", b"q"), "<B"),
     **dict.fromkeys((b"j", b"r"), "<I"),
-    **{b"M": "<H", b"J": "<i", b"\x95": "<Q", b"G": ">d"},
+    b"M": "<H",
+    b"J": "<i",
+    b"\x95": "<Q",
+    b"G": ">d",
 }
 _COUNTED = {
     **dict.fromkeys((b"C", b"\x8c", b"U", b"\x8a"), "<B"),
@@ -82,25 +85,21 @@ _OF_DAMAGE = (
 """What operations and calls raise that are given values of another kind than they are for."""
 
 
+@dataclass
 class Unpickler:
-    """Reads one pickle from `data` at `position`; `end` is where it ended.
+    """Reads one pickle from `data` at `position`, which is afterwards where it ended.
 
     calls: name -> what stands for calling it. build: gives a record its state. persistent: what stands for a reference
     to something outside the pickle, such as a storage.
     """
 
-    def __init__(
-        self,
-        data: memoryview,
-        calls: Mapping[str, Call],
-        build: Build,
-        persistent: Call | None = None,
-        position: int = 0,
-    ):
-        self.data, self.calls, self.build, self.persistent = data, calls, build, persistent
-        self.end = position
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+    data: memoryview
+    calls: Mapping[str, Call]
+    build: Build
+    persistent: Call | None = None
+    position: int = 0
+    stack: list[Any] = field(default_factory=list)
+    memo: dict[int, Any] = field(default_factory=dict)
 
     def load(self) -> Any:
         """The value. DamagedError or ForeignCallError otherwise."""
@@ -133,10 +132,10 @@ class Unpickler:
             raise DamagedError(f"the pickle holds the operation {code!r}, which no weight file has")
 
     def _take(self, size: int) -> memoryview:
-        if size > len(self.data) - self.end:
+        if size > len(self.data) - self.position:
             raise DamagedError("the pickle ends in the middle")
-        self.end += size
-        return self.data[self.end - size : self.end]
+        self.position += size
+        return self.data[self.position - size : self.position]
 
     def _number(self, form: str) -> Any:
         return struct.unpack(form, self._take(struct.calcsize(form)))[0]
@@ -232,11 +231,11 @@ class Unpickler:
             self.stack.append(self.calls[called.name](arguments))
 
     def _line(self) -> str:
-        start = self.end
+        start = self.position
         while bytes(self._take(1)) != b"\n":
-            if self.end - start > 300:
+            if self.position - start > 300:
                 raise DamagedError("a name of more than 300 letters")
-        return str(self.data[start : self.end - 1], "utf-8")
+        return str(self.data[start : self.position - 1], "utf-8")
 
 
 def _name(module: Any, name: Any) -> Name:

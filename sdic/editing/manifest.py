@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from sdic.config import yaml_values
 from sdic.direction import Kind
 from sdic.domains import directions_of
 from sdic.errors import CheckpointError, ConfigError, did_you_mean
+from sdic.utils.files import data_folders
 from sdic.utils.text import one_line
 
 ENVIRONMENT = "SDIC_EDITINGS"
@@ -47,11 +47,8 @@ class DirectionCard:
 def search_folders() -> list[Path]:
     """Where manifests and direction files are looked for: $SDIC_EDITINGS, ./editings, the repository's editings/, and
     where `pip install` puts the latter (if it is there)."""
-    named = os.environ.get(ENVIRONMENT)
-    folders = [*([Path(named)] if named else []), Path("editings").absolute(), REPOSITORY / "editings"]
-    if INSTALLED.is_dir():
-        folders.append(INSTALLED)
-    return list(dict.fromkeys(folders))
+    usual = (Path("editings").absolute(), REPOSITORY / "editings")
+    return data_folders(ENVIRONMENT, *usual, installed=INSTALLED)
 
 
 def read_manifest(path: Path) -> list[DirectionCard]:
@@ -88,7 +85,7 @@ def need_file(card: DirectionCard) -> Path:
     found = find_file(card)
     if found is not None:
         return found
-    looked = ", ".join(str(folder) for folder in search_folders())
+    looked = ", ".join(map(str, search_folders()))
     raise CheckpointError(
         f"direction {card.name!r} ({card.domain}) needs the file {card.file}, looked for in {looked}. It comes from "
         f"{card.source or 'an unknown place'} (licence: {card.licence or 'unknown'}). Put it into one of these "

@@ -124,3 +124,11 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def data_folders(environment: str, *usual: Path, installed: Path) -> list[Path]:
+    """Where files that come with sdic are looked for, in order, each folder once: the one that an environment variable
+    names, the usual ones, and where `pip install` puts them, if that is there."""
+    named = os.environ.get(environment)
+    folders = [*([Path(named)] if named else []), *usual, *([installed] if installed.is_dir() else [])]
+    return list(dict.fromkeys(folders))

@@ -58,9 +58,9 @@ def read_direction(path: Path) -> object:
 def read_config(path: Path) -> object:
     """Settings of a command, a training here. May raise: ConfigError."""
     from sdic.config import load_config
-    from sdic.training.config import TrainConfig
+    from sdic.training.task import find_task
 
-    return load_config(TrainConfig, path)
+    return load_config(find_task("sdic").config, path)
 
 
 def read_manifest(path: Path) -> object:

@@ -81,7 +81,7 @@ def inversions(folder: Path) -> list[Path]:
     code["base_latent"] = torch.ones(1, 4, 6)
     Inversion(**code).save(folder / "code.safetensors")
     feature = torch.zeros(1, 2, 4, 4)
-    Inversion(**code, feature=feature, base_feature=feature + 1, layer=1).save(folder / "feature.safetensors")
+    Inversion(**code, feature=feature, extras={"base_feature": feature + 1}, layer=1).save(folder / "feature.safetensors")
     return _steady(folder)
 
 
@@ -106,7 +106,7 @@ def directions(folder: Path) -> list[Path]:
 def configs(folder: Path) -> list[Path]:
     """A training's settings, with a base."""
     text = (
-        "run:\n  dir: runs/x\n  steps: 10\n  tensorboard: true\noptim:\n  lr: 1e-4\n  name: adam\ndata:\n  limit: 5\n"
+        "run:\n  dir: runs/x\n  images: 10\n  tensorboard: true\noptim:\n  lr: 1e-4\n  name: adam\ndata:\n  limit: 5\n"
     )
     (folder / "base.yaml").write_text(text)
     (folder / "config.yaml").write_text("model:\n  layer: 5\n  generator: x.pt\nloss: {lpips: 0.8, id: 0.1}\n" + text)
