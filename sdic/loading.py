@@ -109,19 +109,16 @@ def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any],
 @torch.inference_mode(False)
 def read_frozen(name: str, generator: str = "") -> Bundle:
     """The networks of a model name or of a file; the generator from another one if given."""
-    bundle = _networks_of(name)
+    if name in zoo.MODELS:
+        bundle = _of_card(zoo.MODELS[name])
+    elif Path(name).is_file():
+        bundle = read_bundle(name)
+    else:
+        raise _unknown(name)
     if generator:
-        found = _networks_of(generator).need("generator", generator)
+        found = read_frozen(generator).need("generator", generator)
         bundle = Bundle({**bundle.networks, "generator": found}, bundle.source)
     return bundle
-
-
-def _networks_of(name: str) -> Bundle:
-    if name in zoo.MODELS:
-        return _of_card(zoo.MODELS[name])
-    if Path(name).is_file():
-        return read_bundle(name)
-    raise _unknown(name)
 
 
 def _unknown(name: str) -> CheckpointError:

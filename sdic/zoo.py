@@ -70,21 +70,18 @@ def search_folders() -> list[Path]:
     return data_folders(ENVIRONMENT, *usual, installed=INSTALLED)
 
 
-def examples_folder() -> Path | None:
-    """The bundled photos: portraits whose parameters are known (labels.csv). None where this copy has none."""
-    return next((path for folder in search_folders() if (path := folder / "portraits" / "examples").is_dir()), None)
-
-
 def examples_meant(word: str) -> Path | None:
     """The bundled photos where `word` means them: it is "examples", and nothing where the user stands is called so.
 
-    None for every other word; CheckpointError where they are meant and this copy has none.
+    They are portraits whose parameters are known (labels.csv). None for every other word; CheckpointError where they
+    are meant and this copy has none.
     """
     if word != "examples" or os.path.lexists(word):
         return None
-    found = examples_folder()
+    folders = [folder / "portraits" for folder in search_folders()]
+    found = next((folder / "examples" for folder in folders if (folder / "examples").is_dir()), None)
     if found is None:
-        looked = ", ".join(str(folder / "portraits") for folder in search_folders())
+        looked = ", ".join(map(str, folders))
         raise CheckpointError(
             f"{Path(word).absolute()}: no such file or folder, and no examples came with this copy of sdic "
             f"(looked in {looked})"
