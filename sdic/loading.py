@@ -43,7 +43,10 @@ def load(
     check_precision(precision)
     target = resolve_device(device)
     if name in zoo.MODELS:
-        inverter = _from_card(zoo.MODELS[name], method, options)
+        card = zoo.MODELS[name]
+        if card.method is None:
+            raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
+        inverter = _assembled(method or card.method, _of_card(card), card.name, card.options, options)
     elif Path(name).is_file():
         inverter = _from_file(Path(name), method, options)
     elif (Path(name) / "checkpoints").is_dir():
@@ -57,12 +60,6 @@ def load(
     if optimize:
         optimize_for_inference(inverter, target)
     return inverter.to(target)
-
-
-def _from_card(card: zoo.ModelCard, method: str | None, options: dict[str, Any]) -> Inverter:
-    if card.method is None:
-        raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
-    return _assembled(method or card.method, _of_card(card), card.name, card.options, options)
 
 
 def _of_card(card: zoo.ModelCard) -> Bundle:

@@ -81,7 +81,9 @@ def inversions(folder: Path) -> list[Path]:
     code["base_latent"] = torch.ones(1, 4, 6)
     Inversion(**code).save(folder / "code.safetensors")
     feature = torch.zeros(1, 2, 4, 4)
-    Inversion(**code, feature=feature, extras={"base_feature": feature + 1}, layer=1).save(folder / "feature.safetensors")
+    Inversion(**code, feature=feature, extras={"base_feature": feature + 1}, layer=1).save(
+        folder / "feature.safetensors"
+    )
     return _steady(folder)
 
 

@@ -6,13 +6,11 @@ from typing import Any
 
 from sdic.checkpoints.bundle import Bundle, EmbedderConfig, NoConfig
 from sdic.checkpoints.keymap import Rule
-from sdic.checkpoints.layouts.common import Layout, find_state, ir_body, read_network, set_aside
+from sdic.checkpoints.layouts.common import Layout, below_it, find_state, ir_body, read_network, set_aside
 
 FACE_EMBEDDER = [
     *ir_body("body."),
-    Rule("output_layer.0.{rest}", "norm1.{rest}"),
-    Rule("output_layer.3.{rest}", "linear.{rest}"),
-    Rule("output_layer.4.{rest}", "norm2.{rest}"),
+    *below_it({"output_layer.0": "norm1", "output_layer.3": "linear", "output_layer.4": "norm2"}),
 ]
 
 MOCO = [

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sdic.checkpoints.bundle import Bundle, build
 from sdic.checkpoints.keymap import Rule, load_into, rename
+from sdic.checkpoints.layouts.common import below_it
 from sdic.checkpoints.layouts.stylegan2 import FIR, _is_the_fir_filter
 from sdic.checkpoints.pickles import Record
 from sdic.checkpoints.stored import plain
@@ -121,12 +122,8 @@ def _check(settings: Settings, config: GeneratorConfig, what: str) -> None:
 
     def expect(path: str, name: str, wanted: Any, means: str) -> None:
         found = settings.get(path, {}).get(name, "not said")
-        same = (
-            math.isclose(found, wanted, rel_tol=1e-4)
-            if isinstance(found, (int, float)) and isinstance(wanted, (int, float))
-            else found == wanted
-        )
-        if not same:
+        numbers = isinstance(found, (int, float)) and isinstance(wanted, (int, float))
+        if not (math.isclose(found, wanted, rel_tol=1e-4) if numbers else found == wanted):
             where = f"{path}." if path else ""
             said = found if isinstance(found, (str, int, float, type(None))) else type(found).__name__
             raise CheckpointError(f"{what}: {means} ({where}{name} is {said!r}, our generator has {wanted!r})")
@@ -135,45 +132,40 @@ def _check(settings: Settings, config: GeneratorConfig, what: str) -> None:
     expect("", "img_channels", 3, "not a generator of RGB pictures")
     for name in ("z_dim", "w_dim"):
         expect("", name, width, "z and w have different sizes")
-    for index in range(config.mapping_layers):
-        layer = f"mapping.fc{index}"
+    for layer in (f"mapping.fc{index}" for index in range(config.mapping_layers)):
         expect(layer, "activation", "lrelu", "another activation in the mapping network")
-        expect(layer, "bias_gain", 0.01, "another learning-rate multiplier in the mapping network")
-        expect(layer, "weight_gain", 0.01 / math.sqrt(width), "another learning-rate multiplier in the mapping network")
+        for name, gain in (("bias_gain", 0.01), ("weight_gain", 0.01 / math.sqrt(width))):
+            expect(layer, name, gain, "another learning-rate multiplier in the mapping network")
     for size in (4 << n for n in range(config.latent_rows // 2)):
         block = f"synthesis.b{size}"
         expect(block, "architecture", "skip", "a generator with another architecture than 'skip'")
-        for name in ("conv0", "conv1") if size > 4 else ("conv1",):
+        for name, up in (("conv0", 2), ("conv1", 1))[size == 4 :]:
             expect(f"{block}.{name}", "activation", "lrelu", "another activation")
             expect(f"{block}.{name}", "act_gain", math.sqrt(2), "another gain of the activation")
-            expect(f"{block}.{name}", "up", 2 if name == "conv0" else 1, "another order of upsampling")
+            expect(f"{block}.{name}", "up", up, "another order of upsampling")
         inputs = config.channels_at(size)
         expect(f"{block}.torgb", "weight_gain", 1 / math.sqrt(inputs), "another gain of the RGB output")
-        for name in ("conv0", "conv1", "torgb") if size > 4 else ("conv1", "torgb"):
-            affine = f"{block}.{name}.affine"
+        for affine in (f"{block}.{name}.affine" for name in ("conv0", "conv1", "torgb")[size == 4 :]):
             expect(affine, "activation", "linear", "another activation of a style")
-            expect(affine, "bias_gain", 1, "another gain of a style")
-            expect(affine, "weight_gain", 1 / math.sqrt(width), "another gain of a style")
+            for name, gain in (("bias_gain", 1), ("weight_gain", 1 / math.sqrt(width))):
+                expect(affine, name, gain, "another gain of a style")
 
 
 def _rules(sizes: Iterable[int]) -> list[Rule]:
     """NVIDIA's names -> ours. Convolution 0 is b4.conv1; b8.conv0 is 1, b8.conv1 is 2, and so on."""
-    rules = [
-        Rule("mapping.fc{i}.{rest}", "mapping.layers.{i}.{rest}"),
+    rules = below_it({"mapping.fc{i}": "mapping.layers.{i}"})
+    rules += [
         Rule("mapping.w_avg", "latent_avg"),
         Rule("synthesis.b4.const", "synthesis.const", convert=lambda tensor: tensor[None]),
+        Rule("synthesis.b{i}.resample_filter", None, FIR, check=_is_the_fir_filter),
+        Rule("synthesis.b{i}.conv{j}.resample_filter", None, FIR, check=_is_the_fir_filter),
     ]
     for block, size in enumerate(sizes):
-        there = f"synthesis.b{size}"
-        rules.append(Rule(f"{there}.resample_filter", None, FIR, check=_is_the_fir_filter))
         for name, layer in (("conv0", 2 * block - 1), ("conv1", 2 * block)):
-            source, target = f"{there}.{name}", f"synthesis.convs.{layer}"
-            rules += [
-                Rule(f"{source}.resample_filter", None, FIR, check=_is_the_fir_filter),
-                Rule(f"{source}.noise_const", f"{target}.noise", convert=lambda tensor: tensor[None, None]),
-                Rule(f"{source}.{{rest}}", f"{target}.{{rest}}"),
-            ]
-        rules.append(Rule(f"{there}.torgb.{{rest}}", f"synthesis.to_rgb.{block}.{{rest}}"))
+            source, target = f"synthesis.b{size}.{name}", f"synthesis.convs.{layer}"
+            rules.append(Rule(f"{source}.noise_const", f"{target}.noise", convert=lambda tensor: tensor[None, None]))
+            rules += below_it({source: target})
+        rules += below_it({f"synthesis.b{size}.torgb": f"synthesis.to_rgb.{block}"})
     return rules
 
 
