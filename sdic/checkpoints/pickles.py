@@ -119,7 +119,7 @@ class Unpickler:
         number = self._number(_FIXED[code]) if code in _FIXED else 0
         content = self._take(self._number(_COUNTED[code])) if code in _COUNTED else memoryview(b"")
         match code:
-            case b"N" | b"\x88" | b"\x89" | b"]" | b"}" | b")" | b"\x8f":
+            case _ if code in _PLAIN:
                 push(_PLAIN[code]())
             case b"K" | b"M" | b"J" | b"G":
                 push(number)
