@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdic.direction import Direction
     from sdic.editing.directions import load_direction
     from sdic.loading import load
     from sdic.methods.base import Inverter
     from sdic.pictures import PictureInverter, open_model
-    from sdic.types import Direction, GeneratorState, Geometry, Inversion
+    from sdic.types import GeneratorState, Geometry, Inversion
 
 __version__ = "0.1.0"
 
@@ -26,7 +27,7 @@ _HOMES = {
     "PictureInverter": "sdic.pictures",
     "load_direction": "sdic.editing.directions",
     "Inverter": "sdic.methods.base",
-    "Direction": "sdic.types",
+    "Direction": "sdic.direction",
     "GeneratorState": "sdic.types",
     "Geometry": "sdic.types",
     "Inversion": "sdic.types",

@@ -6,10 +6,11 @@ filled in: a file from elsewhere could read the environment.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sdic.errors import ConfigError, did_you_mean
-from sdic.utils.safe import one_line, read_small_text
+from sdic.utils.text import one_line, read_small_text
 
 T = TypeVar("T")
 
@@ -31,8 +32,8 @@ def load_config(schema: type[T], path: str | os.PathLike[str] | None = None, ove
     """
     config = OmegaConf.structured(schema)
     if path is not None:
-        for file in _with_bases(Path(path)):
-            config = _merge(config, _read(file), str(file))
+        for file, settings in _with_bases(Path(path)):
+            config = _merge(config, settings, str(file))
     for word in overrides:
         if "=" not in word:
             raise ConfigError(f"{word!r} is not a setting; write key=value, such as run.dir=runs/first")
@@ -53,21 +54,8 @@ def to_plain(config: Any) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config), resolve=True))
 
 
-def known_keys(schema: Any, prefix: str = "") -> list[str]:
-    """Every dotted key of a dataclass (or instance)."""
-    instance = schema() if isinstance(schema, type) else schema
-    keys = []
-    for field in dataclasses.fields(instance):
-        value = getattr(instance, field.name)
-        if dataclasses.is_dataclass(value):
-            keys += known_keys(value, f"{prefix}{field.name}.")
-        else:
-            keys.append(prefix + field.name)
-    return keys
-
-
-def _with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
-    """The file and the files it builds on, the most basic first."""
+def _with_bases(path: Path, after: tuple[Path, ...] = ()) -> list[tuple[Path, DictConfig]]:
+    """The file and the files it builds on, each with its settings, the most basic first."""
     try:
         there = path.is_file()
     except OSError as error:  # such as a name that is too long
@@ -79,18 +67,26 @@ def _with_bases(path: Path, seen: tuple[Path, ...] = ()) -> list[Path]:
             f"{path.absolute()}: no such config{did_you_mean(path.name, beside)}; "
             f"beside it: {', '.join(beside) or 'nothing'}"
         )
-    if path.resolve() in seen:
+    if path.resolve() in after:
         raise ConfigError(f"{path}: builds on itself")
-    base = _load_yaml(path).get("base")
-    bases = [] if base is None else _with_bases(path.parent / str(base), (*seen, path.resolve()))
-    return [*bases, path]
+    settings = _load_yaml(path)
+    base = settings.pop("base", None)
+    bases = [] if base is None else _with_bases(path.parent / str(base), (*after, path.resolve()))
+    return [*bases, (path, settings)]
 
 
 def yaml_values(path: Path) -> Any:
     """The plain values of a YAML file, {} if it is empty; ConfigError for a damaged, too large or hostile one."""
     text, _ = _checked(path)
-    try:
+    with _reading(path):
         return yaml.safe_load(text) or {}
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """ConfigError for what the readers of YAML stumble over."""
+    try:
+        yield
     except _OF_YAML as error:
         raise ConfigError(f"{path}: not readable as YAML ({one_line(error)})") from error
 
@@ -103,10 +99,8 @@ def _load_yaml(path: Path) -> DictConfig:
                 f"{path}, line {node.start_mark.line + 1}: {one_line(node.value)!r}: ${{...}} is not filled in from a "
                 "file, which could read the environment; write the value, or give it on the command line"
             )
-    try:
+    with _reading(path):
         loaded = OmegaConf.load(io.StringIO(text))
-    except _OF_YAML as error:
-        raise ConfigError(f"{path}: not readable as YAML ({one_line(error)})") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: must hold key: value lines")
     return loaded
@@ -134,12 +128,10 @@ def _checked(path: Path) -> tuple[str, list[yaml.Node]]:
                 raise ConfigError(f"{path}: stands for more than {MOST:,} values")
         return sizes[id(node)]
 
-    try:
+    with _reading(path):
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None:
             size(root, 0)
-    except _OF_YAML as error:
-        raise ConfigError(f"{path}: not readable as YAML ({one_line(error)})") from error
     return text, nodes
 
 
@@ -148,12 +140,6 @@ _OF_YAML = (
     *(yaml.YAMLError, OmegaConfBaseException, OSError, RecursionError),
     *(ValueError, TypeError, AttributeError, LookupError, OverflowError),  # numbers and dates that are none
 )
-
-
-def _read(path: Path) -> DictConfig:
-    loaded = _load_yaml(path)
-    loaded.pop("base", None)
-    return loaded
 
 
 def _parse(word: str) -> DictConfig:
@@ -180,13 +166,9 @@ def _fit_to_schema(config: DictConfig, other: DictConfig, what: str, prefix: str
     for key in other:
         node = OmegaConf.select(config, str(key)) if str(key) in config else None
         if str(key) not in config:
-            near = did_you_mean(str(key), [str(name) for name in config])
-            if not near:
-                every = _all_keys(config)
-                near = did_you_mean(prefix + str(key), every)
-            raise ConfigError(
-                f"{what}: unknown key {prefix + str(key)!r}{near}; known here: {', '.join(map(str, config))}"
-            )
+            here = [str(name) for name in config]
+            near = did_you_mean(str(key), here) or did_you_mean(prefix + str(key), _all_keys(config))
+            raise ConfigError(f"{what}: unknown key {prefix + str(key)!r}{near}; known here: {', '.join(here)}")
         child = other._get_node(key)
         if other[key] is False and isinstance(node, str):
             other[key] = "off"

@@ -64,7 +64,7 @@ def identity_network(name: str) -> Any:
 def _backbone() -> Path:
     found = zoo.find_file(LPIPS_FILE)
     if found is None:
-        looked = ", ".join(dict.fromkeys(str(folder) for folder in zoo.search_folders()))
+        looked = ", ".join(map(str, zoo.search_folders()))
         raise CheckpointError(
             f"LPIPS needs torchvision's AlexNet, {BACKBONE}, looked for in {looked}. Download it from "
             f"{BACKBONE_SOURCE} and put it there under this name, or set {zoo.ENVIRONMENT} to its folder"

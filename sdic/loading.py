@@ -44,17 +44,16 @@ def load(
     check_precision(precision)
     target = resolve_device(device)
     if name in zoo.MODELS:
-        inverter = _from_card(zoo.MODELS[name], method, options)
+        card = zoo.MODELS[name]
+        if card.method is None:
+            raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
+        inverter = _assembled(method or card.method, _of_card(card), card.name, card.options, options)
     elif Path(name).is_file():
         inverter = _from_file(Path(name), method, options)
     elif (Path(name) / "checkpoints").is_dir():
         inverter = _from_file(weights_of_run(Path(name)), method, options)
     else:
-        hint = did_you_mean(name, zoo.MODELS)
-        raise CheckpointError(
-            f"{name!r} is neither a model{hint} nor a file ({Path(name).absolute()}); "
-            f"models: {', '.join(sorted(zoo.MODELS))}"
-        )
+        raise _unknown(name)
     inverter.precision = precision
     if target.type == "cpu" and (slow := slow_on_cpu(precision)):
         warnings.warn(slow, stacklevel=2)
@@ -62,12 +61,6 @@ def load(
     if optimize:
         optimize_for_inference(inverter, target)
     return inverter.to(target)
-
-
-def _from_card(card: zoo.ModelCard, method: str | None, options: dict[str, Any]) -> Inverter:
-    if card.method is None:
-        raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
-    return _assembled(method or card.method, _of_card(card), card.name, card.options, options)
 
 
 def _of_card(card: zoo.ModelCard) -> Bundle:
@@ -114,19 +107,20 @@ def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any],
 @torch.inference_mode(False)
 def read_frozen(name: str, generator: str = "") -> Bundle:
     """The networks of a model name or of a file; the generator from another one if given."""
-    bundle = _networks_of(name)
+    if name in zoo.MODELS:
+        bundle = _of_card(zoo.MODELS[name])
+    elif Path(name).is_file():
+        bundle = read_bundle(name)
+    else:
+        raise _unknown(name)
     if generator:
-        found = _networks_of(generator).require("generator", generator)
+        found = read_frozen(generator).require("generator", generator)
         bundle = Bundle({**bundle.networks, "generator": found}, bundle.source)
     return bundle
 
 
-def _networks_of(name: str) -> Bundle:
-    if name in zoo.MODELS:
-        return _of_card(zoo.MODELS[name])
-    if Path(name).is_file():
-        return read_bundle(name)
-    raise CheckpointError(
+def _unknown(name: str) -> CheckpointError:
+    return CheckpointError(
         f"{name!r} is neither a model{did_you_mean(name, zoo.MODELS)} nor a file ({Path(name).absolute()}); "
         f"models: {', '.join(sorted(zoo.MODELS))}"
     )

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sdic.direction import Direction
 from sdic.domains import DOMAINS
 from sdic.editing.directions import Located, direction_names, locate
 from sdic.errors import ImageError
 from sdic.loading import load
 from sdic.methods import Inverter
-from sdic.types import Direction, Inversion
+from sdic.types import Inversion
 from sdic.utils.decoding import only_image_errors
 from sdic.utils.images import fit, read_picture, to_picture, to_tensor
 

@@ -1,4 +1,4 @@
-"""The records that travel between the parts of sdic: generator state, inversion, direction.
+"""The records that travel between the parts of sdic: generator state, picture sizes, inversion.
 
 Shapes: B batch, L latent rows, D style width, R output size, C/h/w channels and size of a generator feature.
 """
@@ -9,16 +9,15 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sdic.errors import CheckpointError, ConfigError
-from sdic.utils.safe import one_line
-from sdic.utils.tensors import read_tensors
+from sdic.utils.tensors import read_tensors, write_tensors
+from sdic.utils.text import one_line
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,6 @@ class Geometry:
             return cls(**json.loads(text))
         except (ValueError, TypeError, ConfigError) as error:
             raise CheckpointError(f"a header whose picture sizes make no sense ({error}): {text[:200]}") from error
-
-    @property
-    def output_size(self) -> tuple[int, int]:
-        """(H, W) of the part of the output that shows the photo."""
-        if self.crop is None:
-            return (self.resolution, self.resolution)
-        top, bottom, left, right = self.crop
-        return (bottom - top, right - left)
 
     def visible(self, image: Tensor) -> Tensor:
         """The part of an output [B, 3, R, R] that shows the photo."""
@@ -170,8 +161,8 @@ class Inversion:
 
     def _with(self, tensors: dict[str, Tensor]) -> Inversion:
         """The same inversion with other tensors, by the names of `tensors()`."""
-        changed, extras = _extras_apart(tensors)
-        return replace(self, **changed, extras=extras)
+        own, extras = _extras_apart(tensors)
+        return replace(self, **own, extras=extras)
 
     @classmethod
     def cat(cls, parts: Iterable[Inversion]) -> Inversion:
@@ -195,19 +186,13 @@ class Inversion:
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
         """Write one safetensors file (under its final name only when complete); equal inversions give equal files.
         `metadata` is kept beside ours."""
-        from safetensors.torch import save
-
-        from sdic.utils.files import write_safetensors
-
         header = {
             "format": "sdic.inversion",
             "method": self.method,
             "generator": self.generator,
             "layer": str(self.layer),
         }
-        header.update(metadata or {})
-        blob = save({name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors()}, metadata=header)
-        write_safetensors(path, blob)
+        write_tensors(path, dict(self.tensors()), {**header, **(metadata or {})})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:
@@ -251,124 +236,3 @@ def _extras_apart(tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str,
     extras = {name for name in tensors if name.startswith(EXTRAS) or name in FORMER_FIELDS}
     own = {name: tensor for name, tensor in tensors.items() if name not in extras}
     return own, {name.removeprefix(EXTRAS): tensors[name] for name in tensors if name in extras}
-
-
-Kind = Literal["add", "set"]
-
-
-@dataclass(frozen=True)
-class Direction:
-    """An edit of the code: which way, which rows, and what a strength means.
-
-    delta: [L, D], or [1, D] or [D] for the same vector in every row.
-    kind: "add" moves the rows by strength * delta (InterFaceGAN). "set" moves them along delta so that the
-    coordinate of
-        row 0 *becomes* strength standard deviations (GANSpace), so strength 0 is not "no edit".
-    rows: (first, end) of the rows that move, end excluded; None for all.
-    origin, scale: only for "set": the mean [D] and the standard deviation along delta.
-    limits: the useful range of strengths (low, high), for warnings and sliders; None if not known.
-    unit: what strength 1 means, in words.
-    """
-
-    delta: Tensor
-    kind: Kind = "add"
-    rows: tuple[int, int] | None = None
-    origin: Tensor | None = None
-    scale: float = 1.0
-    limits: tuple[float, float] | None = None
-    name: str = ""
-    unit: str = ""
-    source: dict[str, str] = field(default_factory=dict, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("add", "set"):
-            raise ConfigError(f"direction {self.name!r}: kind must be 'add' or 'set', got {self.kind!r}")
-        delta = self.delta[None] if self.delta.ndim == 1 else self.delta
-        delta = delta[0] if delta.ndim == 3 and len(delta) == 1 else delta
-        if delta.ndim != 2:
-            raise ConfigError(
-                f"direction {self.name!r}: delta must be [L, D], [1, D] or [D], got {list(self.delta.shape)}"
-            )
-        if not torch.isfinite(delta).all():
-            raise ConfigError(f"direction {self.name!r}: delta holds values that are not finite")
-        object.__setattr__(self, "delta", delta.detach())
-        if self.kind == "set":
-            if self.origin is None or len(delta) != 1:
-                raise ConfigError(f"direction {self.name!r}: kind 'set' needs one component [D] and its origin [D]")
-            object.__setattr__(self, "origin", self.origin.detach().reshape(-1))
-            if len(self.origin) != delta.shape[1] or not torch.isfinite(self.origin).all():
-                raise ConfigError(f"direction {self.name!r}: its origin must be {delta.shape[1]} finite numbers")
-        if not 0 < self.scale < float("inf"):
-            raise ConfigError(f"direction {self.name!r}: scale must be a positive number, got {self.scale}")
-        if self.rows is not None and not 0 <= self.rows[0] < self.rows[1]:
-            raise ConfigError(f"direction {self.name!r}: rows must be (first, end) with first < end, got {self.rows}")
-
-    def shift(self, latent: Tensor, strength: float | Tensor) -> Tensor:
-        """What to add to `latent` [B, L, D] for `strength` (a number or [B]): a tensor [B, L, D]."""
-        batch, rows, width = latent.shape
-        if self.delta.shape[1] != width or len(self.delta) not in (1, rows):
-            raise ConfigError(
-                f"direction {self.name!r} is {list(self.delta.shape)} and does not fit codes of {rows} rows x {width}; "
-                "it belongs to another generator"
-            )
-        if self.rows is not None and self.rows[1] > rows:
-            raise ConfigError(f"direction {self.name!r} moves rows {self.rows}, but the codes have {rows} rows")
-        amount = torch.as_tensor(strength, dtype=latent.dtype, device=latent.device).expand(batch)
-        delta = self.delta.to(latent)
-        if self.kind == "set":
-            assert self.origin is not None
-            coordinate = (latent[:, 0] - self.origin.to(latent)) @ delta[0] / self.scale  # in standard deviations
-            amount = (amount - coordinate) * self.scale
-        shift = amount[:, None, None] * delta.expand(rows, -1)
-        if self.rows is not None:
-            moved = torch.zeros(rows, 1, dtype=latent.dtype, device=latent.device)
-            moved[self.rows[0] : self.rows[1]] = 1
-            shift = shift * moved
-        return shift
-
-    def is_identity(self, strength: float | Tensor) -> Tensor:
-        """[] or [B] booleans: whether this strength leaves every code as it is, whatever the code."""
-        amount = torch.as_tensor(strength)
-        return amount == 0 if self.kind == "add" else torch.zeros_like(amount, dtype=torch.bool)
-
-    def to(self, device: str | torch.device) -> Direction:
-        """The same direction on another device."""
-        return replace(
-            self, delta=self.delta.to(device), origin=None if self.origin is None else self.origin.to(device)
-        )
-
-    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """(tensors, header) for a safetensors file; `from_tensors` reads them back."""
-        tensors = {"delta": self.delta.cpu().contiguous()}
-        if self.origin is not None:
-            tensors["origin"] = self.origin.cpu().contiguous()
-        settings = {
-            "kind": self.kind,
-            "rows": self.rows,
-            "scale": self.scale,
-            "limits": self.limits,
-            "name": self.name,
-            "unit": self.unit,
-            "source": self.source,
-        }
-        return tensors, {"format": "sdic.direction", "direction": json.dumps(settings)}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor], header: dict[str, str], path: Path | str = "") -> Direction:
-        """The inverse of `to_tensors`; CheckpointError for anything else."""
-        if header.get("format") != "sdic.direction":
-            raise CheckpointError(f"{path}: holds no direction (format={header.get('format')!r})")
-        try:
-            settings = json.loads(header["direction"])
-            for name, kind in (("rows", int), ("limits", float)):
-                pair = settings[name]
-                if pair is not None:
-                    first, second = (number for number in pair if isinstance(number, (int, kind)))
-                    settings[name] = (first, second)
-            texts = all(isinstance(settings.get(name, ""), str) for name in ("kind", "name", "unit"))
-            numbers = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
-            if not texts or not isinstance(settings.get("source", {}), dict) or len(numbers) != len(tensors):
-                raise ValueError("a value of the wrong type")
-            return cls(delta=tensors["delta"], origin=tensors.get("origin"), **settings)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(f"{path}: damaged direction ({one_line(error)})") from error

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sdic.cards import MODELS, ModelCard, WeightFile
 from sdic.errors import CheckpointError, UnknownNameError
-from sdic.utils.files import write_atomic
-from sdic.utils.safe import read_small_text
+from sdic.utils.files import data_folders, write_atomic
+from sdic.utils.text import read_small_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"
@@ -66,26 +66,22 @@ def _note(path: Path) -> Path:
 def search_folders() -> list[Path]:
     """Where weight files are looked for, in order: $SDIC_PRETRAINED, ./pretrained, the repository's pretrained/, and
     where `pip install` puts the latter (if it is there)."""
-    named = os.environ.get(ENVIRONMENT)
-    folders = [*([Path(named)] if named else []), Path("pretrained").absolute(), REPOSITORY / "pretrained"]
-    return [*folders, INSTALLED] if INSTALLED.is_dir() else folders
-
-
-def examples_folder() -> Path | None:
-    """The bundled photos: portraits whose parameters are known (labels.csv). None where this copy has none."""
-    return next((path for folder in search_folders() if (path := folder / "portraits" / "examples").is_dir()), None)
+    usual = (Path("pretrained").absolute(), REPOSITORY / "pretrained")
+    return data_folders(ENVIRONMENT, *usual, installed=INSTALLED)
 
 
 def examples_meant(word: str) -> Path | None:
     """The bundled photos where `word` means them: it is "examples", and nothing where the user stands is called so.
 
-    None for every other word; CheckpointError where they are meant and this copy has none.
+    They are portraits whose parameters are known (labels.csv). None for every other word; CheckpointError where they
+    are meant and this copy has none.
     """
     if word != "examples" or os.path.lexists(word):
         return None
-    found = examples_folder()
+    folders = [folder / "portraits" for folder in search_folders()]
+    found = next((folder / "examples" for folder in folders if (folder / "examples").is_dir()), None)
     if found is None:
-        looked = ", ".join(dict.fromkeys(str(folder / "portraits") for folder in search_folders()))
+        looked = ", ".join(map(str, folders))
         raise CheckpointError(
             f"{Path(word).absolute()}: no such file or folder, and no examples came with this copy of sdic "
             f"(looked in {looked})"
@@ -107,7 +103,7 @@ def require_file(wanted: WeightFile, model: str) -> Path:
     found = find_file(wanted)
     if found is not None:
         return found
-    looked = ", ".join(dict.fromkeys(str(folder) for folder in search_folders()))
+    looked = ", ".join(map(str, search_folders()))
     converted = Path(wanted.name).with_suffix(".safetensors").name
     remedy = (
         f"Make it: {wanted.made_by}, or set {ENVIRONMENT} to the folder that holds {wanted.name}"

@@ -19,6 +19,7 @@ ALLOWED = {
     "errors": set(),
     "utils": {"errors", "types"},
     "types": {"errors", "utils"},
+    "direction": {"errors", "utils"},
     "changes": {"errors"},
     "config": {"errors", "utils"},
     "settings": {"errors"},

@@ -35,7 +35,8 @@ VALUES = {
     "align size": "64",
     "align face": "2",
 }
-"""Of every option that takes one (or of a command's), not its default; paths and names that need not exist are made up."""
+"""Of options that take one (of every command, or of one), not the default; paths and names that need not exist are made
+up."""
 PLACES = {
     "inputs": "other.png",
     "photos": "folder",

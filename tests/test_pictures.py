@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 import sdic
+from sdic.direction import Direction
 from sdic.errors import ImageError, UnknownNameError
-from sdic.types import Direction
 from tests import icc
 
 

@@ -61,6 +61,16 @@ def add(*cards: ModelCard) -> None:
     MODELS.update({card.name: card for card in cards})
 
 
+def add_network(name: str, domain: str, description: str, *files: WeightFile) -> None:
+    """Make a network known that only losses and metrics use."""
+    add(ModelCard(name, domain, None, description, files))
+
+
+def table_1(*numbers: float) -> dict[str, float]:
+    """A row of the paper's Table 1 by the names of our metrics."""
+    return dict(zip(("id", "ssim", "psnr", "lpips", "l2", "seconds", "edit_id"), numbers, strict=True))
+
+
 def portraits(*names: str) -> tuple[WeightFile, ...]:
     """Files of the portraits that come with this project."""
     made = "sdic build portraits"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,17 +35,16 @@ class NoConfig:
 
 @dataclass(frozen=True)
 class NetworkKind:
-    """How to build a network from its config, and how to find its config again."""
+    """How to build a network from its config, which is its attribute `config` afterwards."""
 
     network: type[nn.Module]
     config: type
     build: Callable[[Any], nn.Module]
-    config_of: Callable[[Any], Any] = lambda network: network.config
 
 
 def _single(network: type[nn.Module]) -> NetworkKind:
     """A network that comes in one size."""
-    return NetworkKind(network, NoConfig, lambda config: network(), lambda network: NoConfig())
+    return NetworkKind(network, NoConfig, lambda config: network())
 
 
 def _embedder(config: EmbedderConfig) -> FaceEmbedder:
@@ -117,10 +115,14 @@ class Bundle:
 
 def build(kind: str, config: Any) -> nn.Module:
     """A network without memory for its parameters (on the meta device), to be filled from a file."""
+    with torch.device("meta"):
+        return _known(kind).build(config)
+
+
+def _known(kind: str) -> NetworkKind:
     if kind not in NETWORKS:
         raise UnknownNameError("network", kind, NETWORKS)
-    with torch.device("meta"):
-        return NETWORKS[kind].build(config)
+    return NETWORKS[kind]
 
 
 def kind_of(network: nn.Module) -> str:
@@ -128,18 +130,16 @@ def kind_of(network: nn.Module) -> str:
     return next(name for name, kind in NETWORKS.items() if isinstance(network, kind.network))
 
 
-def config_to_json(network: nn.Module) -> str:
-    """The config of a network as JSON text."""
-    return json.dumps(dataclasses.asdict(NETWORKS[kind_of(network)].config_of(network)))
+def config_of(network: nn.Module) -> dict[str, Any]:
+    """The config of a network as plain values, which `config_from` reads back."""
+    one_size = NETWORKS[kind_of(network)].config is NoConfig
+    return {} if one_size else dataclasses.asdict(network.config)  # type: ignore[call-overload]
 
 
-def config_from_json(kind: str, text: str) -> Any:
-    """The inverse of `config_to_json`."""
-    if kind not in NETWORKS:
-        raise UnknownNameError("network", kind, NETWORKS)
-    values = json.loads(text)
+def config_from(kind: str, values: dict[str, Any]) -> Any:
+    """The config of a kind of network from plain values; CheckpointError where they are not its settings."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
-        return NETWORKS[kind].config(**values)
+        return _known(kind).config(**values)
     except TypeError as error:
         raise CheckpointError(f"the config of network {kind!r} does not fit this version of sdic: {error}") from error

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sdic.checkpoints.bundle import Bundle, build, config_from_json, config_to_json, kind_of
+from sdic.checkpoints.bundle import Bundle, build, config_from, config_of, kind_of
 from sdic.checkpoints.keymap import Renamed, load_into
 from sdic.errors import CheckpointError
-from sdic.utils.files import atomic_file, header_in_order, write_safetensors
-from sdic.utils.safe import one_line
-from sdic.utils.tensors import read_tensors
+from sdic.utils.tensors import read_tensors, write_tensors
+from sdic.utils.text import one_line
 
 FORMAT = "sdic.networks"
 FEW, SCALE = 1024, 1 << 20
@@ -38,38 +37,32 @@ def write_native(
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write networks to one file, whole or not at all. `dtype` (such as torch.float16) applies to floating tensors."""
-    from safetensors.torch import save
-
     tensors = {}
     for role, network in networks.items():
-        for name, tensor in network.state_dict().items():
-            value = tensor.detach().cpu().contiguous()
+        for name, value in network.state_dict().items():
             tensors[f"{role}.{name}"] = value.to(dtype) if dtype is not None and value.is_floating_point() else value
     header = {
         "format": FORMAT,
-        "networks": json.dumps({role: json.loads(config_to_json(network)) for role, network in networks.items()}),
+        "networks": json.dumps({role: config_of(network) for role, network in networks.items()}),
         "kinds": json.dumps({role: kind_of(network) for role, network in networks.items()}),
         "source": json.dumps(dict(source or {})),
     }
-    write_safetensors(path, save(tensors, metadata=header))
+    write_tensors(path, tensors, header)
 
 
 def copy_native(path: str | os.PathLike[str], target: str | os.PathLike[str], source: Mapping[str, str]) -> None:
-    """Copy a file that `write_native` wrote: the same tensors, byte for byte, with `source` put into its header's."""
-    blob = Path(path).read_bytes()
-    size = int.from_bytes(blob[:8], "little")
-    try:
-        header = json.loads(blob[8 : 8 + size])
-        about = dict(header.get("__metadata__", {}))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
-    if about.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: holds no sdic networks (its header says format={about.get('format')!r})")
-    about["source"] = json.dumps({**_json_dict(about, "source", Path(path)), **source})
-    header["__metadata__"] = about
-    with atomic_file(target) as handle:
-        handle.write(header_in_order(json.dumps(header).encode()))
-        handle.write(memoryview(blob)[8 + size :])
+    """Copy a file that `write_native` wrote: the same tensors, with `source` put into its header's."""
+    tensors, header = _read(Path(path))
+    source = {**_json_dict(header, "source", Path(path)), **source}
+    write_tensors(target, tensors, {**header, "source": json.dumps(source)})
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """`read_tensors` of a file of ours; CheckpointError for any other."""
+    tensors, header = read_tensors(path)
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: holds no sdic networks (its header says format={header.get('format')!r})")
+    return tensors, header
 
 
 def read_native(path: str | os.PathLike[str]) -> Bundle:
@@ -78,19 +71,15 @@ def read_native(path: str | os.PathLike[str]) -> Bundle:
     CheckpointError for a damaged header, and for settings that ask for more than the file's tensors.
     """
     path = Path(path)
-    tensors, header = read_tensors(path)
-    if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: holds no sdic networks (its header says format={header.get('format')!r})")
+    tensors, header = _read(path)
     networks: dict[str, nn.Module] = {}
     kinds = _json_dict(header, "kinds", path)  # files of earlier versions: every role is its kind
     for role, values in _json_dict(header, "networks", path).items():
         kind = kinds.get(role, role)
-        sizes = [size for key, tensor in tensors.items() if key.startswith(f"{role}.") for size in (*tensor.shape, 1)]
+        state = {key[len(role) + 1 :]: tensor for key, tensor in tensors.items() if key.startswith(f"{role}.")}
+        sizes = [size for tensor in state.values() for size in (*tensor.shape, 1)]
         _check_sizes(values, max([len(sizes), *sizes]), f"{path} ({role})")
-        network = build(kind, config_from_json(kind, json.dumps(values)))
-        prefix = f"{role}."
-        state = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-        state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+        network = build(kind, config_from(kind, values))
         load_into(network, Renamed(state, {}, {}), f"{path} ({role})")
         networks[role] = network
     unknown = [key for key in tensors if key.split(".", 1)[0] not in networks]

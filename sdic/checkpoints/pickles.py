@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdic.errors import SdicError
@@ -53,34 +53,19 @@ Build = Callable[[Any, Any], Any]
 
 _ALIASES = {"__builtin__": "builtins", "numpy._core": "numpy.core", "copy_reg": "copyreg"}
 # Operations (the letters are those of `pickletools`) by what follows: a number of a fixed format; a number and as many
-# bytes as it says; nothing.
+# bytes as it says (bytes, texts and long integers); nothing.
 _FIXED = {
-    b"K": "<B",
+    **dict.fromkeys((b"K", b"\x80", b"h", b"q"), "<B"),
+    **dict.fromkeys((b"j", b"r"), "<I"),
     b"M": "<H",
     b"J": "<i",
-    b"G": ">d",
-    b"\x80": "<B",
     b"\x95": "<Q",
-    b"h": "<B",
-    b"j": "<I",
-    b"q": "<B",
-    b"r": "<I",
+    b"G": ">d",
 }
 _COUNTED = {
-    # bytes
-    b"C": "<B",
-    b"B": "<I",
-    b"\x8e": "<Q",
-    b"\x96": "<Q",
-    # texts
-    b"\x8c": "<B",
-    b"X": "<I",
-    b"\x8d": "<Q",
-    b"U": "<B",
-    b"T": "<I",
-    # long integers
-    b"\x8a": "<B",
-    b"\x8b": "<I",
+    **dict.fromkeys((b"C", b"\x8c", b"U", b"\x8a"), "<B"),
+    **dict.fromkeys((b"B", b"X", b"T", b"\x8b"), "<I"),
+    **dict.fromkeys((b"\x8e", b"\x96", b"\x8d"), "<Q"),
 }
 _PLAIN: dict[bytes, Callable[[], Any]] = {
     b"N": lambda: None,
@@ -100,25 +85,21 @@ _OF_DAMAGE = (
 """What operations and calls raise that are given values of another kind than they are for."""
 
 
+@dataclass
 class Unpickler:
-    """Reads one pickle from `data` at `position`; `end` is where it ended.
+    """Reads one pickle from `data` at `position`, which is afterwards where it ended.
 
     calls: name -> what stands for calling it. build: gives a record its state. persistent: what stands for a reference
     to something outside the pickle, such as a storage.
     """
 
-    def __init__(
-        self,
-        data: memoryview,
-        calls: Mapping[str, Call],
-        build: Build,
-        persistent: Call | None = None,
-        position: int = 0,
-    ):
-        self.data, self.calls, self.build, self.persistent = data, calls, build, persistent
-        self.end = position
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+    data: memoryview
+    calls: Mapping[str, Call]
+    build: Build
+    persistent: Call | None = None
+    position: int = 0
+    stack: list[Any] = field(default_factory=list)
+    memo: dict[int, Any] = field(default_factory=dict)
 
     def load(self) -> Any:
         """The value. DamagedError or ForeignCallError otherwise."""
@@ -133,29 +114,84 @@ class Unpickler:
         raise DamagedError(f"the pickle has more than {OPERATIONS} operations")
 
     def _step(self, code: bytes) -> None:
-        if code in _PLAIN:
-            self.stack.append(_PLAIN[code]())
-        elif code in _FIXED:
-            self._fixed(code, struct.unpack(_FIXED[code], self._take(struct.calcsize(_FIXED[code])))[0])
-        elif code in _COUNTED:
-            size = struct.unpack(_COUNTED[code], self._take(struct.calcsize(_COUNTED[code])))[0]
-            self._counted(code, self._take(size))
-        elif code in b"(02\x94":
-            self._moves(code)
-        elif code in b"\x85\x86\x87tld\x91":
-            self._gathers(code)
-        elif code in b"aesu\x90":
-            self._fills(code)
-        elif code in b"c\x93R\x81bQ":
-            self._names(code)
-        else:
-            raise DamagedError(f"the pickle holds the operation {code!r}, which no weight file has")
+        """One operation; the letters are those of `pickletools`."""
+        stack, push = self.stack, self.stack.append
+        number = self._number(_FIXED[code]) if code in _FIXED else 0
+        content = self._take(self._number(_COUNTED[code])) if code in _COUNTED else memoryview(b"")
+        match code:
+            case _ if code in _PLAIN:
+                push(_PLAIN[code]())
+            case b"K" | b"M" | b"J" | b"G":
+                push(number)
+            case b"C" | b"B" | b"\x8e" | b"\x96":
+                push(content)  # weights: not copied
+            case b"\x8c" | b"X" | b"\x8d":
+                push(str(content, "utf-8"))
+            case b"U" | b"T":
+                push(str(content, "latin-1"))  # Python 2 wrote bytes
+            case b"\x8a" | b"\x8b":
+                if len(content) > LONGEST_INTEGER:
+                    raise DamagedError(f"an integer of {len(content)} bytes")
+                push(int.from_bytes(content, "little", signed=True))
+            case b"h" | b"j":
+                push(self.memo[number])
+            case b"q" | b"r":
+                self.memo[number] = stack[-1]
+            case b"\x94":
+                self.memo[len(self.memo)] = stack[-1]
+            case b"(":
+                push(_MARK)
+            case b"0":
+                stack.pop()
+            case b"2":
+                push(stack[-1])
+            case b"\x85" | b"\x86" | b"\x87":
+                push(tuple(self._popped(code[0] - 0x84)))
+            case b"t":
+                push(tuple(self._above_mark()))
+            case b"l":
+                push(self._above_mark())
+            case b"d":
+                push(_pairs(self._above_mark()))
+            case b"\x91":
+                push(as_set(self._above_mark()))
+            case b"a" | b"e":
+                values = self._popped(1) if code == b"a" else self._above_mark()
+                self._top(list).extend(values)
+            case b"s" | b"u":
+                values = self._popped(2) if code == b"s" else self._above_mark()
+                self._top(dict).update(_pairs(values))
+            case b"\x90":
+                values = self._above_mark()
+                self._top(set).update(as_set(values))
+            case b"c":
+                push(_name(self._line(), self._line()))
+            case b"\x93":
+                push(_name(*self._popped(2)))
+            case b"Q":
+                if self.persistent is None:
+                    raise DamagedError("the pickle refers to something outside itself")
+                push(self.persistent(self._pop()))
+            case b"b":
+                push(self.build(*self._popped(2)))
+            case b"R" | b"\x81":
+                push(self._called(*self._popped(2)))
+            case b"\x80":
+                if number > 5:
+                    raise DamagedError(f"a pickle of protocol {number}; known are those up to 5")
+            case b"\x95":
+                pass  # the length of a frame
+            case _:
+                raise DamagedError(f"the pickle holds the operation {code!r}, which no weight file has")
 
     def _take(self, size: int) -> memoryview:
-        if size > len(self.data) - self.end:
+        if size > len(self.data) - self.position:
             raise DamagedError("the pickle ends in the middle")
-        self.end += size
-        return self.data[self.end - size : self.end]
+        self.position += size
+        return self.data[self.position - size : self.position]
+
+    def _number(self, form: str) -> Any:
+        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
 
     def _pop(self) -> Any:
         value = self.stack.pop() if self.stack else _MARK
@@ -171,88 +207,28 @@ class Unpickler:
                 return values
         raise DamagedError("the pickle gathers values that were never begun")
 
-    def _fixed(self, code: bytes, value: Any) -> None:
-        if code in b"hj":
-            self.stack.append(self.memo[value])
-        elif code in b"qr":
-            self.memo[value] = self.stack[-1]
-        elif code in b"KMJG":
-            self.stack.append(value)
-        elif code == b"\x80" and value > 5:
-            raise DamagedError(f"a pickle of protocol {value}; known are those up to 5")
+    def _popped(self, count: int) -> list[Any]:
+        return [self._pop() for _ in range(count)][::-1]
 
-    def _counted(self, code: bytes, content: memoryview) -> None:
-        if code in b"CB\x8e\x96":
-            self.stack.append(content)  # weights: not copied
-        elif code in b"\x8c\x58\x8d":
-            self.stack.append(str(content, "utf-8"))
-        elif code in b"UT":
-            self.stack.append(str(content, "latin-1"))  # Python 2 wrote bytes
-        elif len(content) > LONGEST_INTEGER:
-            raise DamagedError(f"an integer of {len(content)} bytes")
-        else:
-            self.stack.append(int.from_bytes(content, "little", signed=True))
+    def _top(self, kind: type) -> Any:
+        """What is to be filled."""
+        if not isinstance(self.stack[-1], kind):
+            raise DamagedError(f"the pickle fills a {type(self.stack[-1]).__name__} as if it were something else")
+        return self.stack[-1]
 
-    def _moves(self, code: bytes) -> None:
-        if code == b"(":
-            self.stack.append(_MARK)
-        elif code == b"0":
-            self.stack.pop()
-        elif code == b"2":
-            self.stack.append(self.stack[-1])
-        else:
-            self.memo[len(self.memo)] = self.stack[-1]
-
-    def _gathers(self, code: bytes) -> None:
-        if code in b"\x85\x86\x87":
-            values = [self._pop() for _ in range(code[0] - 0x84)][::-1]
-            self.stack.append(tuple(values))
-            return
-        values = self._above_mark()
-        if code == b"d":
-            self.stack.append({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
-        else:
-            self.stack.append(tuple(values) if code == b"t" else values if code == b"l" else as_set(values))
-
-    def _fills(self, code: bytes) -> None:
-        values = [self._pop() for _ in range(2 if code == b"s" else 1)][::-1] if code in b"as" else self._above_mark()
-        target = self.stack[-1]
-        if code in b"ae" and isinstance(target, list):
-            target += values
-        elif code in b"su" and isinstance(target, dict):
-            target.update({_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)})
-        elif code == b"\x90" and isinstance(target, set):
-            target |= as_set(values)
-        else:
-            raise DamagedError(f"the pickle fills a {type(target).__name__} as if it were something else")
-
-    def _names(self, code: bytes) -> None:
-        if code == b"c":
-            self.stack.append(_name(self._line(), self._line()))
-        elif code == b"\x93":
-            name, module = self._pop(), self._pop()
-            self.stack.append(_name(module, name))
-        elif code == b"Q":
-            if self.persistent is None:
-                raise DamagedError("the pickle refers to something outside itself")
-            self.stack.append(self.persistent(self._pop()))
-        elif code == b"b":
-            state = self._pop()
-            self.stack.append(self.build(self._pop(), state))
-        else:
-            arguments, called = self._pop(), self._pop()
-            if not isinstance(called, Name) or not isinstance(arguments, tuple):
-                raise DamagedError("the pickle calls something that is no name")
-            if called.name not in self.calls:
-                raise ForeignCallError(called.name)
-            self.stack.append(self.calls[called.name](arguments))
+    def _called(self, called: Any, arguments: Any) -> Any:
+        if not isinstance(called, Name) or not isinstance(arguments, tuple):
+            raise DamagedError("the pickle calls something that is no name")
+        if called.name not in self.calls:
+            raise ForeignCallError(called.name)
+        return self.calls[called.name](arguments)
 
     def _line(self) -> str:
-        start = self.end
+        start = self.position
         while bytes(self._take(1)) != b"\n":
-            if self.end - start > 300:
+            if self.position - start > 300:
                 raise DamagedError("a name of more than 300 letters")
-        return str(self.data[start : self.end - 1], "utf-8")
+        return str(self.data[start : self.position - 1], "utf-8")
 
 
 def _name(module: Any, name: Any) -> Name:
@@ -268,6 +244,10 @@ def _key(value: Any) -> Any:
     if not isinstance(value, _KEYS) and not (isinstance(value, tuple) and all(isinstance(v, _KEYS) for v in value)):
         raise DamagedError(f"a {type(value).__name__} as a key")
     return value
+
+
+def _pairs(values: list[Any]) -> dict[Any, Any]:
+    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
 
 
 def as_set(values: Any) -> set[Any]:

@@ -16,7 +16,7 @@ from sdic.checkpoints.tflite import is_tflite, read_tflite
 from sdic.checkpoints.unpickle import load_tensors
 from sdic.errors import CheckpointError, SdicError
 from sdic.utils.files import sha256_of
-from sdic.utils.safe import one_line
+from sdic.utils.text import one_line, reason
 
 LONGEST_MESSAGE = 3000
 _OF_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError)
@@ -52,7 +52,7 @@ def read_bundle(path: str | os.PathLike[str], sha256: str | None = None, trust: 
             raise CheckpointError(message) from error
         raise CheckpointError(f"{path}: {message}") from error
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
+        raise CheckpointError(f"{path}: cannot be read ({reason(error)})") from error
     except _OF_DAMAGE as error:
         raise CheckpointError(f"{path}: damaged, or not what it says ({one_line(error)})") from error
     bundle.source["sha256"] = digest

@@ -51,13 +51,14 @@ class NotWeightsError(SdicError):
 
 @dataclass(frozen=True)
 class Storage:
-    """The numbers that tensors are views of: bytes of the file."""
+    """The numbers that tensors are views of: bytes of the file, or `count` numbers that come later in it."""
 
     dtype: torch.dtype
-    data: memoryview
+    data: memoryview | None
+    count: int = 0
 
     def __len__(self) -> int:
-        return len(self.data) // self.dtype.itemsize
+        return self.count if self.data is None else len(self.data) // self.dtype.itemsize
 
 
 @dataclass
@@ -175,20 +176,20 @@ def read_legacy(data: memoryview, names: Names | None) -> Any:
     position = len(LEGACY_MAGIC)
     for _ in range(2):  # the format's version, the machine's number formats
         about = Unpickler(data, {}, _keep, position=position)
-        value, position = about.load(), about.end
+        value, position = about.load(), about.position
     if not isinstance(value, dict) or value.get("little_endian") is not True:
         raise NotWeightsError("it was not written on a little-endian machine")
     storages: dict[str, Storage] = {}
 
     def reference(args: Any) -> Storage:
         dtype, key, count = _reference(args)
-        return storages.setdefault(key, _Pending(dtype, count))
+        return storages.setdefault(key, Storage(dtype, None, count))
 
     scanned = {name: call if name in _FILLED else lambda args: None for name, call in calls.items()}
     scan = Unpickler(data, scanned, _keep, reference, position)
     scan.load()
-    listed = Unpickler(data, {}, _keep, position=scan.end)
-    keys, end = listed.load(), listed.end
+    listed = Unpickler(data, {}, _keep, position=scan.position)
+    keys, end = listed.load(), listed.position
     if not isinstance(keys, list) or any(type(key) is not str or key not in storages for key in keys):
         raise DamagedError("the names of its storages do not fit")
     for key in keys:
@@ -198,24 +199,13 @@ def read_legacy(data: memoryview, names: Names | None) -> Any:
             raise DamagedError(f"the numbers of storage {key} are cut off, or are not as many as it says")
         storages[key] = Storage(storage.dtype, memoryview(bytearray(data[end + 8 : end + 8 + size])))  # aligned
         end += 8 + size
-    missing = sum(isinstance(storage, _Pending) for storage in storages.values())
+    missing = sum(storage.data is None for storage in storages.values())
     if missing:
         raise DamagedError(f"{missing} storages have no numbers")
     return Unpickler(data, calls, build, lambda args: storages[_reference(args)[1]], position).load()
 
 
 _FILLED = {"collections.OrderedDict", "dnnlib.util.EasyDict", "dnnlib.EasyDict", "builtins.set"}
-
-
-class _Pending(Storage):
-    """A storage whose numbers come later in the file."""
-
-    def __init__(self, dtype: torch.dtype, count: int):
-        super().__init__(dtype, memoryview(b""))
-        object.__setattr__(self, "count", count)
-
-    def __len__(self) -> int:
-        return int(self.__dict__["count"])
 
 
 def zip_reference(records: Mapping[str, memoryview]) -> Call:

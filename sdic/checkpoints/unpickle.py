@@ -16,7 +16,7 @@ import torch
 from sdic.checkpoints.pickles import DamagedError, ForeignCallError, Unpickler
 from sdic.checkpoints.stored import LEGACY_MAGIC, Names, NotWeightsError, plain, read_legacy, zip_reference
 from sdic.errors import CheckpointError
-from sdic.utils.safe import one_line
+from sdic.utils.text import one_line, reason
 
 _OF_ZIP = (zipfile.BadZipFile, struct.error, ValueError, KeyError, IndexError, NotImplementedError, OSError, EOFError)
 _LOCAL_HEADER = 30  # bytes before the names of a zip member
@@ -57,7 +57,7 @@ def load_tensors(path: str | os.PathLike[str], trust: bool = False) -> Any:
     except (DamagedError, NotWeightsError) as error:
         raise CheckpointError(f"{path}: not a readable torch file, or damaged ({one_line(error)})") from error
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
+        raise CheckpointError(f"{path}: cannot be read ({reason(error)})") from error
 
 
 def _read_zip(path: Path, data: memoryview, names: Names) -> Any:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what was mapped and what was left out, and why."""
     from sdic.errors import SdicError
-    from sdic.utils.safe import one_line
+    from sdic.utils.text import one_line, printable
 
     source, target = Path(args.file), Path(args.out)
     if target.suffix != ".safetensors":
@@ -43,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
 
     from sdic.checkpoints import read_bundle, write_native
     from sdic.loading import geometry_of
-    from sdic.utils.text import printable
 
     try:
         bundle = read_bundle(source, trust=args.trust)

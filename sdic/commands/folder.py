@@ -7,10 +7,6 @@ import dataclasses
 import os
 import re
 
-OPTIONS = (
-    *("out", "model", "edits", "domain", "rule", "device", "precision", "batch_size", "shard", "limit"),
-    *("save_inversions", "save_latents"),
-)
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
@@ -59,7 +55,8 @@ def run(args: argparse.Namespace, command: str) -> int:
 
     overrides = [word for word in args.inputs if OVERRIDE.match(word) and not os.path.lexists(word)]
     settings = load_config(RunSettings, args.config, overrides)
-    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name, None) is not None}
+    names = {entry.name for entry in dataclasses.fields(RunSettings)} - {"inputs"}
+    given = {name: value for name, value in vars(args).items() if name in names and value is not None}
     for word in args.option or []:
         name, equals, value = word.partition("=")
         if not equals:

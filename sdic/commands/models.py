@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
             place = file["path"] if wanted else file["source"]
             print(f"  {name}  {place}  (licence: {file['licence']}){'' if wanted else file['how']}")
     if any(file["path"] is None for e in entries for file in e["files"]):
-        print(f"\nLooked in: {', '.join(dict.fromkeys(map(str, zoo.search_folders())))} (${zoo.ENVIRONMENT} adds one)")
+        print(f"\nLooked in: {', '.join(map(str, zoo.search_folders()))} (${zoo.ENVIRONMENT} adds one)")
     published = [e for e in entries if e["paper"]]
     if published:
         print("\nAs published (CelebA-HQ, Table 1 of the paper):")
@@ -51,26 +51,12 @@ def _entry(card: Any) -> dict[str, Any]:
     for wanted in card.files:
         found = zoo.find_file(wanted)
         how = f"; sdic download {card.name}" if fetchable(wanted) else "; by hand, or from elsewhere"
-        files.append(
-            {
-                "name": wanted.name,
-                "path": None if found is None else str(found),
-                "source": wanted.source,
-                "licence": wanted.licence,
-                "sha256": wanted.sha256,
-                "size": wanted.size if found is None else found.stat().st_size,
-                "how": f"; {wanted.made_by}" if wanted.made_by else how,
-            }
-        )
-    return {
-        "name": card.name,
-        "domain": card.domain,
-        "method": card.method,
-        "description": card.description,
-        "ready": all(file["path"] is not None for file in files),
-        "files": files,
-        "paper": card.paper,
-    }
+        known = {key: getattr(wanted, key) for key in ("name", "source", "licence", "sha256")}
+        known["size"] = wanted.size if found is None else found.stat().st_size
+        known["how"] = f"; {wanted.made_by}" if wanted.made_by else how
+        files.append({**known, "path": None if found is None else str(found)})
+    known = {key: getattr(card, key) for key in ("name", "domain", "method", "description", "paper")}
+    return {**known, "ready": all(file["path"] is not None for file in files), "files": files}
 
 
 def _size(entry: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -48,14 +48,14 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch in memory that a GPU can fetch from by itself; the loader calls this."""
-        return Batch(self.photo.pin_memory(), self.names, self.digests, self.stored, self.problems)
+        return replace(self, photo=self.photo.pin_memory())
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its photos on a device (what is stored follows when it is used)."""
-        photo = self.photo.to(device, non_blocking=True)
-        return Batch(photo, self.names, self.digests, self.stored, self.problems)
+        return replace(self, photo=self.photo.to(device, non_blocking=True))
 
 
+@dataclass(eq=False)
 class PictureDataset(Dataset[Sample]):
     """View (picture, flip) -> Sample. Photos are brought to the input size exactly as for inversion.
 
@@ -63,11 +63,10 @@ class PictureDataset(Dataset[Sample]):
     so that the order of a run does not depend on when that was found out; `Sample.problem` says so.
     """
 
-    def __init__(self, source: PictureSource, names: Sequence[str], geometry: Geometry, lookup: Lookup | None = None):
-        self.source = source
-        self.names = list(names)
-        self.geometry = geometry
-        self.lookup = lookup
+    source: PictureSource
+    names: Sequence[str]
+    geometry: Geometry
+    lookup: Lookup | None = None
 
     def __len__(self) -> int:
         """The number of pictures."""

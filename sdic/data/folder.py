@@ -16,10 +16,11 @@ from typing import Protocol
 from PIL import Image
 
 from sdic.errors import ConfigError, ImageError
-from sdic.utils.decoding import byte_limit, reason
+from sdic.utils.decoding import byte_limit
 from sdic.utils.files import walk_files
 from sdic.utils.images import PIXEL_LIMIT, check_picture, read_picture, what_is
 from sdic.utils.kinds import HEAD, SUFFIXES
+from sdic.utils.text import read_small_text, reason
 
 LOOKED_FOR = "files ending in " + ", ".join(sorted(SUFFIXES))
 LIST_LIMIT = 64 << 20
@@ -247,15 +248,9 @@ def read_name_list(path: str | os.PathLike[str]) -> list[str]:
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f"{file.absolute()}: no such list of picture names")
-    try:
-        with open(file, "rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
-            if size > LIST_LIMIT:
-                raise ConfigError(f"{file.absolute()}: more than {LIST_LIMIT >> 20} MB, which no list of names needs")
-            content = handle.read(size)
-        text = content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file.absolute()}: not a readable list of names in UTF-8 ({reason(error)})") from error
+    if file.stat().st_size > LIST_LIMIT:
+        raise ConfigError(f"{file.absolute()}: more than {LIST_LIMIT >> 20} MB, which no list of names needs")
+    text = read_small_text(file, LIST_LIMIT, ConfigError)
     lines = (line.strip() for line in text.split("\n"))  # `splitlines` would part names at rare marks too
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:

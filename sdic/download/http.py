@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sdic.errors import SdicError
-from sdic.utils.safe import one_line
+from sdic.utils.text import one_line
 
 TRIES = 5  # in a row without a byte in between
 PAUSE = 1.0  # seconds after the first of them, growing
@@ -89,7 +89,7 @@ def check_file(path: Path, what: str, sha256: str | None, digest: str) -> None:
 def _transfer(url: str, part: Path, progress: Progress | None) -> bool:
     """Ask for what is missing and append it; whether the file is whole now."""
     have, known = _size(part), _state(part)
-    request = urllib.request.Request(url, headers={"User-Agent": "sdic", "Accept-Encoding": "identity"})
+    request = urllib.request.Request(url, headers={"User-Agent": "sdic-download", "Accept-Encoding": "identity"})
     if have and known.get("url") == url and known.get("version"):
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", known["version"])

@@ -24,14 +24,14 @@ import torch
 from torch import Tensor
 
 from sdic.checkpoints.unpickle import load_tensors
+from sdic.direction import Direction
 from sdic.editing.ganspace import LIMITS, SAMPLES, principal_components
 from sdic.editing.manifest import DirectionCard, known_directions, require_file
 from sdic.errors import CheckpointError, ConfigError, UnknownNameError
 from sdic.networks.stylegan2 import Generator
-from sdic.types import Direction
 from sdic.utils.files import sha256_of
-from sdic.utils.safe import one_line
-from sdic.utils.tensors import read_tensors
+from sdic.utils.tensors import read_tensors, write_tensors
+from sdic.utils.text import one_line
 
 STYLE_DIM = 512
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
@@ -175,14 +175,9 @@ def read_direction(
 
 def save_direction(path: str | os.PathLike[str], direction: Direction) -> None:
     """Write a direction as one .safetensors file, whole or not at all; `load_direction` reads it back."""
-    from safetensors.torch import save
-
-    from sdic.utils.files import write_safetensors
-
     if Path(path).suffix != ".safetensors":
         raise ConfigError(f"{path}: directions are written as .safetensors")
-    tensors, header = direction.to_tensors()
-    write_safetensors(path, save(tensors, metadata=header))
+    write_tensors(path, *direction.to_tensors())
 
 
 def read_arrays(path: Path) -> Any:

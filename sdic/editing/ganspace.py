@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdic.direction import Direction, Kind
 from sdic.errors import ConfigError
 from sdic.networks.stylegan2 import Generator
-from sdic.types import Direction, Kind
 
 SAMPLES = 10_000
 CHUNK = 2_000

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from sdic.config import yaml_values
+from sdic.direction import Kind
 from sdic.domains import directions_of
 from sdic.errors import CheckpointError, ConfigError, did_you_mean
-from sdic.types import Kind
-from sdic.utils.safe import one_line
+from sdic.utils.files import data_folders
+from sdic.utils.text import one_line
 
 ENVIRONMENT = "SDIC_EDITINGS"
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -51,11 +51,8 @@ class DirectionCard:
 def search_folders() -> list[Path]:
     """Where manifests and direction files are looked for: $SDIC_EDITINGS, ./editings, the repository's editings/, and
     where `pip install` puts the latter (if it is there)."""
-    named = os.environ.get(ENVIRONMENT)
-    folders = [*([Path(named)] if named else []), Path("editings").absolute(), REPOSITORY / "editings"]
-    if INSTALLED.is_dir():
-        folders.append(INSTALLED)
-    return list(dict.fromkeys(folders))
+    usual = (Path("editings").absolute(), REPOSITORY / "editings")
+    return data_folders(ENVIRONMENT, *usual, installed=INSTALLED)
 
 
 def read_manifest(path: Path) -> list[DirectionCard]:
@@ -82,17 +79,14 @@ def known_directions(domain: str | None = None) -> dict[tuple[str, str], Directi
     return {key: card for key, card in cards.items() if wanted in (None, key[0])}
 
 
-def find_file(card: DirectionCard) -> Path | None:
-    """The card's file in the first folder that has it."""
-    return next((folder / card.file for folder in search_folders() if (folder / card.file).is_file()), None)
-
-
 def require_file(card: DirectionCard) -> Path:
-    """`find_file`, or a CheckpointError that says where the file comes from and what to do."""
-    found = find_file(card)
-    if found is not None:
-        return found
-    looked = ", ".join(str(folder) for folder in search_folders())
+    """The card's file in the first folder that has it, or a CheckpointError that says where it comes from and what to
+    do."""
+    folders = search_folders()
+    for folder in folders:
+        if (folder / card.file).is_file():
+            return folder / card.file
+    looked = ", ".join(map(str, folders))
     raise CheckpointError(
         f"direction {card.name!r} ({card.domain}) needs the file {card.file}, looked for in {looked}. It comes from "
         f"{card.source or 'an unknown place'} (licence: {card.licence or 'unknown'}). Put it into one of these "

@@ -13,12 +13,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from sdic.direction import Direction
 from sdic.domains import Attribute, Changes, Truth
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.evaluation.metrics import at_input_size, measure
 from sdic.evaluation.networks import MetricNetworks
 from sdic.methods import Inverter
-from sdic.types import Direction, Inversion
+from sdic.types import Inversion
 
 SHARES = (0.5, 1.0, 1.5)
 """Strengths that are tried, as shares of what is asked; 0 is the inversion itself."""

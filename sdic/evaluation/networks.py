@@ -48,10 +48,11 @@ class MetricNetworks(Networks):
         return self.attributes(pictures)[:, self.attributes.config.names.index(name)]
 
 
-def load_networks(known: Domain, device: torch.device, chosen: dict[str, str]) -> MetricNetworks:
+def load_networks(known: Domain, device: torch.device, chosen: dict[str, str], size: int) -> MetricNetworks:
     """The networks of a domain, or those that are chosen for a role by a model's name or a file.
 
-    A model whose file is not there is noted in `lacking`. CheckpointError for a name or file that is no such network.
+    A model whose file is not there is noted in `lacking`, and one that cannot look at pictures as small as `size`, the
+    px of their shorter side. CheckpointError for a name or file that is no such network.
     Where a domain's distance is that of its attribute network, choosing another one changes both.
     """
     names = {role: chosen.get(role) or str(getattr(known, role)) for role in ROLES}
@@ -64,8 +65,13 @@ def load_networks(known: Domain, device: torch.device, chosen: dict[str, str]) -
         if file:
             weights[role] = {"network": name, "needs": file}
             continue
-        found[role] = ROLES[role](name).to(device)
-        weights[role] = {"network": name, "sha256": fingerprint(found[role])}
+        network = ROLES[role](name).to(device)
+        smallest = getattr(network, "smallest", 0)
+        if size < smallest:
+            weights[role] = {"network": name, "needs": f"pictures of at least {smallest} px"}
+            continue
+        found[role] = network
+        weights[role] = {"network": name, "sha256": fingerprint(network)}
     labels = {"perceptual": _label(names["perceptual"]), "identity": "id", "attributes": "attributes"}
     lacking = {labels[role]: f"needs {entry['needs']}" for role, entry in weights.items() if "needs" in entry}
     return MetricNetworks(found["perceptual"], found["identity"], found["attributes"], weights, lacking)
@@ -82,4 +88,4 @@ def check_attributes(networks: MetricNetworks, asked: Iterable[str]) -> None:
 
 def _label(name: str) -> str:
     """What tables call the distance of a network that is not there: LPIPS has a file of its own."""
-    return "lpips" if name in ("", "pretrained") else "perceptual"
+    return {"": "lpips", "pretrained": "lpips", "random": "lpips_random"}.get(name, "perceptual")

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from sdic.direction import Direction
 from sdic.domains import DOMAINS, Attribute, Changes, Domain, Pictures, TruthSource, domain
 from sdic.editing.directions import locate
 from sdic.errors import ConfigError
@@ -25,7 +26,6 @@ from sdic.evaluation.progress import ProgressBar
 from sdic.evaluation.quality import BATCH, generator_quality
 from sdic.evaluation.results import ResultsFile
 from sdic.evaluation.work import Evaluation, ResultsFiles, truths_folder
-from sdic.types import Direction
 from sdic.utils.files import write_atomic
 from sdic.utils.tensors import resolve_device
 
@@ -95,11 +95,12 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     words = settings.methods or (usual_methods(known) if known is not None else [])
     methods = load_methods(resolve(words, known), str(device))
     known = known or domain_of_all(methods)
-    networks = load_networks(known, device, {role: getattr(settings, role) for role in ROLES})
+    geometry = methods[0].inverter.geometry
+    chosen = {role: getattr(settings, role) for role in ROLES}
+    networks = load_networks(known, device, chosen, min(geometry.input_size))
     check_attributes(networks, changes)
     edits_need = networks.lacking.get("attributes", "") if changes else ""
     changes = {} if edits_need else changes
-    geometry = methods[0].inverter.geometry
     pictures: Pictures
     on_sheet: Sequence[str] = ()
     if settings.photos or source is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from sdic.direction import Direction
 from sdic.domains import Picture, Pictures
 from sdic.evaluation.editing import edit_and_measure, label_of
 from sdic.evaluation.methods import MethodEntry
@@ -17,7 +18,7 @@ from sdic.evaluation.networks import MetricNetworks
 from sdic.evaluation.progress import ProgressBar
 from sdic.evaluation.results import ResultsFile
 from sdic.methods import Inverter
-from sdic.types import Direction, Inversion
+from sdic.types import Inversion
 from sdic.utils.images import write_png
 
 INVERSION_METRICS = ("psnr", "ssim", "l2", "lpips", "id")

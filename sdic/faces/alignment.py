@@ -19,7 +19,7 @@ from PIL import Image
 
 from sdic.errors import ImageError
 from sdic.faces.points import Array, Face
-from sdic.utils.safe import one_line
+from sdic.utils.text import one_line
 
 SUPERSAMPLING = 4  # the recipe draws 4096 px for 1024
 LARGEST = 2048  # px of a crop

@@ -17,7 +17,7 @@ from sdic.faces.ownmode import read_original, write_like
 from sdic.faces.pasting import EditedFace, paste
 from sdic.utils.files import sha256_of, walk_files, write_atomic
 from sdic.utils.images import read_picture, what_is, write_png
-from sdic.utils.safe import one_line, read_small_text
+from sdic.utils.text import one_line, read_small_text
 
 RECORD = "crops.json"
 RECORD_LIMIT = 256 << 20

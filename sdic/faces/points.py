@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdic.errors import ImageError
-from sdic.utils.safe import one_line, read_small_text
+from sdic.utils.text import one_line, read_small_text
 
 Array = NDArray[np.float64]
 FILE_LIMIT = 64 << 20  # bytes of a landmark file: a line of 1 kB for each of 64,000 photos

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sdic.errors import SdicError
 from sdic.faces.points import Face
-from sdic.utils.safe import one_line
+from sdic.utils.text import one_line
 
 SIDE = 640  # px of the longer side at which it looks; at 320 its points are half as exact
 SURE = 0.6

@@ -14,13 +14,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from sdic.errors import CheckpointError
+from sdic.errors import CheckpointError, SdicError
 from sdic.utils.files import sha256_of
 
 BACKBONE = "alexnet-owt-7be5be79.pth"
 BACKBONE_SHA256 = "7be5be79"  # torchvision puts the first digits of the hash into the name
 BACKBONE_SOURCE = "https://download.pytorch.org/models/" + BACKBONE
-SMALLEST = 32  # px; below, AlexNet's last layer has no pixels left
 
 
 class PerceptualDistance(Protocol):
@@ -35,6 +34,9 @@ class PerceptualDistance(Protocol):
 class LPIPS(nn.Module):
     """Frozen, always in eval mode; `name` is "lpips", or "lpips_random" with a random backbone: never mix the two."""
 
+    smallest = 32
+    """px of a picture's shorter side; below, AlexNet's last layer has no pixels left."""
+
     def __init__(self, network: nn.Module, name: str):
         super().__init__()
         self.network = network.eval().requires_grad_(False)  # the heads come trainable, their dropout with `train()`
@@ -45,9 +47,10 @@ class LPIPS(nn.Module):
         return super().train(False)
 
     def forward(self, photo: Tensor, output: Tensor) -> Tensor:
-        """Distance of each pair: [B], 0 for equal pictures."""
-        if min(photo.shape[2:]) < SMALLEST:
-            raise ValueError(f"LPIPS needs pictures of at least {SMALLEST} px, got {list(photo.shape[2:])}")
+        """Distance of each pair: [B], 0 for equal pictures. SdicError for pictures below `smallest`."""
+        height, width = photo.shape[2:]
+        if min(height, width) < self.smallest:
+            raise SdicError(f"LPIPS needs pictures of at least {self.smallest} px, got {width}x{height}")
         return self.network(photo, output).flatten()
 
 

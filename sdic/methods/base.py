@@ -20,11 +20,12 @@ from torch.utils.checkpoint import checkpoint
 
 from sdic.changes import Noise
 from sdic.checkpoints import kind_of
+from sdic.direction import Direction
 from sdic.errors import ConfigError, SdicError, did_you_mean
 from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
 from sdic.methods.options import NoOptions, make_options
 from sdic.networks.stylegan2 import Generator, Synthesis
-from sdic.types import Direction, GeneratorState, Geometry, Inversion
+from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
 
 

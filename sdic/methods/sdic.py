@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from sdic.changes import Noise
+from sdic.direction import Direction
 from sdic.errors import ConfigError
 from sdic.methods.base import Inverter
 from sdic.methods.registry import register
@@ -21,7 +22,7 @@ from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.e4e import E4E
 from sdic.networks.stylegan2 import Generator, Synthesis, shrink
 from sdic.settings import require, setting
-from sdic.types import Direction, Geometry, Inversion
+from sdic.types import Geometry, Inversion
 
 
 @dataclass

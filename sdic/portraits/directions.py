@@ -19,13 +19,13 @@ import torch
 import yaml
 from torch import Tensor
 
+from sdic.direction import Direction
 from sdic.editing.directions import save_direction
 from sdic.editing.manifest import MANIFEST
 from sdic.errors import ConfigError, SdicError
 from sdic.settings import require, setting
 from sdic.training.frozen import require_network
 from sdic.training.task import Entry, grid, register
-from sdic.types import Direction
 from sdic.utils.files import write_atomic
 from sdic.utils.images import write_png
 from sdic.utils.tensors import resolve_device

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from sdic import zoo
+from sdic.direction import Direction
 from sdic.editing.directions import Located
 from sdic.errors import ConfigError, SdicError
 from sdic.loading import load, weights_of_run
@@ -24,7 +25,6 @@ from sdic.pictures import domain_of
 from sdic.runner.edits import Edit
 from sdic.runner.records import FOLDER
 from sdic.runner.settings import RunSettings
-from sdic.types import Direction
 from sdic.utils.files import sha256_of, write_atomic
 from sdic.utils.tensors import resolve_device
 

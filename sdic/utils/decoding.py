@@ -20,6 +20,7 @@ from PIL import BmpImagePlugin, IcoImagePlugin, Image, ImageFile, ImageOps, PngI
 from sdic.errors import ImageError
 from sdic.utils.colour import NOTE
 from sdic.utils.kinds import HEAD, RAW, UNREAD, recognised, unread_content
+from sdic.utils.text import reason
 
 MEGABYTE = 1 << 20
 PIXEL_LIMIT = 89_478_485
@@ -88,13 +89,6 @@ def only_image_errors() -> Iterator[None]:
         raise ImageError("not enough memory to decode it") from error
     except Exception as error:  # decoders of damaged files raise what they like
         raise ImageError(f"truncated or damaged ({reason(error)})") from error
-
-
-def reason(error: BaseException) -> str:
-    """The error in one short line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = "".join(mark if mark.isprintable() else " " for mark in text)
-    return " ".join(text.split())[:200] or type(error).__name__
 
 
 class _Metered:

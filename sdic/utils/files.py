@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import stat
 import tempfile
@@ -40,23 +39,6 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Write a whole file under its final name, or nothing."""
     with atomic_file(path) as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
-
-
-def write_safetensors(path: str | os.PathLike[str], blob: bytes) -> None:
-    """Write what `safetensors.torch.save` returned, its header's texts in order: equal content gives equal files."""
-    size = int.from_bytes(blob[:8], "little")
-    with atomic_file(path) as handle:
-        handle.write(header_in_order(blob[8 : 8 + size]))
-        handle.write(memoryview(blob)[8 + size :])
-
-
-def header_in_order(text: bytes) -> bytes:
-    """The length and the JSON of a safetensors header with our texts in order; the library's order is random."""
-    header = json.loads(text)
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 LONGEST = 255
@@ -142,3 +124,11 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def data_folders(environment: str, *usual: Path, installed: Path) -> list[Path]:
+    """Where files that come with sdic are looked for, in order, each folder once: the one that an environment variable
+    names, the usual ones, and where `pip install` puts them, if that is there."""
+    named = os.environ.get(environment)
+    folders = [*([Path(named)] if named else []), *usual, *([installed] if installed.is_dir() else [])]
+    return list(dict.fromkeys(folders))

@@ -18,10 +18,11 @@ from PIL import Image
 
 from sdic.errors import ImageError
 from sdic.utils.colour import NOTE, to_rgb
-from sdic.utils.decoding import PIXEL_LIMIT, check_header, decoded, only_image_errors, reason
+from sdic.utils.decoding import PIXEL_LIMIT, check_header, decoded, only_image_errors
 from sdic.utils.files import atomic_file
 from sdic.utils.kinds import HEAD, RAW, WEAK, Kind, by_name, recognised, unread_content
 from sdic.utils.kinds import SUFFIXES as SUFFIXES
+from sdic.utils.text import reason
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from sdic.errors import CheckpointError, ConfigError
-from sdic.utils.safe import one_line
+from sdic.utils.files import atomic_file
+from sdic.utils.text import one_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,3 +84,28 @@ def read_tensors(
             return {name: handle.get_tensor(name) for name in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, AttributeError) as error:  # number formats that torch lacks
         raise CheckpointError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    """Write a safetensors file that `read_tensors` reads, whole or not at all. Equal content gives equal files.
+
+    Tensors may be anywhere, in any layout, and share memory.
+    """
+    from safetensors.torch import save
+
+    own: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        own[name] = value.clone() if place in places else value  # the format has no tensors that share memory
+        places.add(place)
+    blob = save(own, metadata=dict(header))
+    end = 8 + int.from_bytes(blob[:8], "little")
+    texts = json.loads(blob[8:end])
+    texts["__metadata__"] = dict(sorted(texts["__metadata__"].items()))  # the library's order is random
+    content = json.dumps(texts, separators=(",", ":"), ensure_ascii=False).encode()
+    content += b" " * (-len(content) % 8)
+    with atomic_file(path) as handle:
+        handle.write(len(content).to_bytes(8, "little") + content)
+        handle.write(memoryview(blob)[end:])

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sdic.direction import Direction
 from sdic.editing.directions import read_direction, save_direction
 from sdic.editing.manifest import read_manifest
 from sdic.errors import CheckpointError, ConfigError
-from sdic.types import Direction
 from sdic.zoo import WeightFile, known_sha256, remember_sha256
 
 PCA = {"mean": torch.zeros(1, 16), "comp": torch.ones(3, 1, 16), "std": torch.ones(3)}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from sdic.direction import Direction
 from sdic.editing.directions import load_direction, locate, save_direction
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.runner.edits import parse_edits
-from sdic.types import Direction
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import torch
 from sdic import zoo
 from sdic.checkpoints import write_native
 from sdic.cli import main
+from sdic.direction import Direction
 from sdic.editing.directions import save_direction
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
 from sdic.portraits.directions import write_cards
-from sdic.types import Direction
 
 
 @pytest.fixture(scope="session")

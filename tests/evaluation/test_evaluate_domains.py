@@ -13,6 +13,7 @@ import sdic
 from sdic import domains, zoo
 from sdic.checkpoints import copy_native, write_native
 from sdic.cli import main
+from sdic.direction import Direction
 from sdic.domains import DOMAINS, Attribute, Domain, Picture, Truth
 from sdic.editing.directions import locate, save_direction
 from sdic.errors import ConfigError
@@ -20,9 +21,10 @@ from sdic.evaluation.metrics import Networks, at_input_size, measure
 from sdic.feature_networks import identity_network, perceptual_distance
 from sdic.losses.perceptual import BACKBONE
 from sdic.methods import METHODS
+from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet
 from sdic.tiny import tiny_bundle
-from sdic.types import Direction, Geometry
+from sdic.types import Geometry
 from sdic.utils.files import sha256_of
 from sdic.utils.images import read_picture, to_tensor
 from tests.golden_weights import stand_in
@@ -166,6 +168,20 @@ def test_networks_work_from_their_files(pretrained, folder, run, monkeypatch, do
     assert found == pytest.approx(expected(f"e4e-{domain}", folder, network), abs=1e-5)
     assert report["metric_networks"]["identity"]["network"] == network
     assert len(report["metric_networks"]["perceptual"]["sha256"]) == 64
+
+
+@pytest.mark.parametrize("word", ["random", "pretrained"])
+def test_pictures_that_are_too_small_for_lpips_have_their_other_numbers(pretrained, folder, run, monkeypatch, word):
+    put_lpips(pretrained, monkeypatch)
+    encoder = E4E(E4EConfig(10, 64, (1, 1, 2, 1), (16, 24, 32, 48), input_size=32)).eval()
+    networks = {"generator": tiny_bundle(0).networks["generator"], "encoder": encoder}
+    source = {"method": "e4e", "geometry": Geometry(64, (24, 32)).to_text()}
+    write_native(pretrained.parent / "small.safetensors", networks, source)
+    code, numbers, report = run(folder, "--methods", "small.safetensors", "--perceptual", word)
+    label = "lpips" if word == "pretrained" else "lpips_random"
+    assert (code, numbers["small"][label]) == (0, "needs pictures of at least 32 px")
+    assert all(isinstance(numbers["small"][name], float) for name in ("psnr", "ssim", "l2"))
+    assert report["metric_networks"]["perceptual"] == {"network": word, "needs": "pictures of at least 32 px"}
 
 
 # The table -----------------------------------------------------------------------------------------------------------

@@ -116,8 +116,8 @@ def inversions(folder: Path) -> list[Path]:
 
 def directions(folder: Path) -> list[Path]:
     """Every format that is read."""
+    from sdic.direction import Direction
     from sdic.editing.directions import save_direction
-    from sdic.types import Direction
 
     torch.save(torch.ones(1, 16), folder / "w.pt")
     torch.save(torch.ones(4, 16), folder / "rows.pth", _use_new_zipfile_serialization=False)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sdic.config import load_config
-from sdic.errors import CheckpointError
+from sdic.errors import CheckpointError, SdicError
 from sdic.losses.perceptual import BACKBONE, load_backbone, pretrained_lpips, random_lpips
 from sdic.training.task import find_task
 from sdic.training.tasks.inverter_settings import build_networks
@@ -39,8 +39,8 @@ def test_making_it_draws_nothing_from_the_random_state():
 
 
 def test_too_small_pictures_are_an_error(lpips):
-    with pytest.raises(ValueError, match="32 px"):
-        lpips(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    with pytest.raises(SdicError, match="at least 32 px, got 40x16"):
+        lpips(torch.zeros(1, 3, 16, 40), torch.zeros(1, 3, 16, 40))
 
 
 def test_torchvisions_backbone_lands_in_the_right_slices():

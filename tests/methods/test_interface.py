@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import sdic
+from sdic.direction import Direction
 from sdic.domains import DOMAINS
 from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.methods import METHODS, build_inverter
 from sdic.tiny import LAYER, tiny_bundle
-from sdic.types import Direction, Inversion
+from sdic.types import Inversion
 
 OPTIONS: dict[str, dict[str, object]] = {"sdic": {"layer": LAYER}}
 

@@ -9,12 +9,12 @@ import torch
 
 import sdic
 from sdic.checkpoints import write_native
+from sdic.direction import Direction
 from sdic.errors import ConfigError
 from sdic.loading import read_frozen
 from sdic.methods import base
 from sdic.methods.base import images_at_once
 from sdic.tiny import tiny_bundle
-from sdic.types import Direction
 
 
 @pytest.fixture

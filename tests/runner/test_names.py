@@ -9,10 +9,11 @@ import torch
 from runner_helpers import statuses, write_photo
 
 from sdic.cli import main
+from sdic.direction import Direction
 from sdic.editing.directions import save_direction
 from sdic.runner.records import Outcome
 from sdic.runner.sheet import Row, make_sheets
-from sdic.types import Direction, Inversion
+from sdic.types import Inversion
 from sdic.utils.text import printable
 
 ODD = {

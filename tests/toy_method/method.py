@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sdic.direction import Direction
 from sdic.methods import Inverter, register
 from sdic.networks.e4e import E4E
 from sdic.networks.stylegan2 import Generator
 from sdic.settings import setting
-from sdic.types import Direction, Geometry, Inversion
+from sdic.types import Geometry, Inversion
 from tests.toy_method.network import Correction, CorrectionConfig
 
 

@@ -18,12 +18,12 @@ import sdic
 from sdic import zoo
 from sdic.checkpoints import FORMATS, NETWORKS, read_bundle
 from sdic.cli import main
+from sdic.direction import Direction
 from sdic.errors import CheckpointError, ConfigError
 from sdic.methods import METHODS
 from sdic.tiny import tiny_bundle
 from sdic.training.task import _TASKS as TASKS
 from sdic.training.task import tasks
-from sdic.types import Direction
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).parent / "toy.yaml"

@@ -16,16 +16,8 @@ from sdic.errors import CheckpointError
 State = Mapping[str, Tensor]
 Prefix = str | tuple[str, ...]
 PLACES = (
-    "state_dict",
-    "g_ema",
-    "params_ema",
-    "state_dict_ema",
-    "model_ema",
-    "ema",
-    "model",
-    "generator",
-    "g",
-    "params",
+    *("state_dict", "g_ema", "params_ema", "state_dict_ema", "model_ema", "ema"),
+    *("model", "generator", "g", "params"),
 )
 """The names under which files keep a state dict; of two that fit, the first is read. Other names come after these, and
 the whole file last."""
@@ -120,20 +112,20 @@ def read_network(
     return network
 
 
+def below_it(pairs: Mapping[str, str]) -> list[Rule]:
+    """Modules that have other names here, and the same names inside: source -> ours."""
+    return [Rule(f"{source}.{{rest}}", f"{ours}.{{rest}}") for source, ours in pairs.items()]
+
+
+def ir_block(source: str, ours: str, parts: Sequence[str]) -> list[Rule]:
+    """A block of an IR network as TreB1eN's code names it. parts: ours, in the order of its `res_layer`."""
+    inner = {f"{source}.res_layer.{n}": f"{ours}.{part}" for n, part in enumerate(parts)}
+    project = {f"{source}.shortcut_layer.{n}": f"{ours}.project.{part}" for n, part in enumerate(("conv", "norm"))}
+    return below_it({**inner, **project})
+
+
 def ir_body(prefix: str) -> list[Rule]:
     """The IR / IR-SE body as TreB1eN's code names it."""
-    block = "body.{i}.res_layer"
-    ours = prefix + "blocks.{i}"
-    return [
-        Rule("input_layer.0.{rest}", f"{prefix}stem.conv.{{rest}}"),
-        Rule("input_layer.1.{rest}", f"{prefix}stem.norm.{{rest}}"),
-        Rule("input_layer.2.{rest}", f"{prefix}stem.act.{{rest}}"),
-        Rule("body.{i}.shortcut_layer.0.{rest}", f"{ours}.project.conv.{{rest}}"),
-        Rule("body.{i}.shortcut_layer.1.{rest}", f"{ours}.project.norm.{{rest}}"),
-        Rule(f"{block}.0.{{rest}}", f"{ours}.norm1.{{rest}}"),
-        Rule(f"{block}.1.{{rest}}", f"{ours}.conv1.{{rest}}"),
-        Rule(f"{block}.2.{{rest}}", f"{ours}.act.{{rest}}"),
-        Rule(f"{block}.3.{{rest}}", f"{ours}.conv2.{{rest}}"),
-        Rule(f"{block}.4.{{rest}}", f"{ours}.norm2.{{rest}}"),
-        Rule(f"{block}.5.{{rest}}", f"{ours}.se.{{rest}}"),
-    ]
+    stem = {f"input_layer.{n}": f"{prefix}stem.{part}" for n, part in enumerate(("conv", "norm", "act"))}
+    parts = ("norm1", "conv1", "act", "conv2", "norm2", "se")
+    return below_it(stem) + ir_block("body.{i}", f"{prefix}blocks.{{i}}", parts)

@@ -13,7 +13,7 @@ import torch
 
 from sdic.checkpoints.bundle import Bundle
 from sdic.checkpoints.keymap import Rule
-from sdic.checkpoints.layouts.common import Layout, State, below, find_state, ir_body, read_network, set_aside
+from sdic.checkpoints.layouts.common import Layout, State, below, below_it, find_state, ir_body, read_network, set_aside
 from sdic.checkpoints.layouts.stylegan2 import mean_rows, read_generator
 from sdic.errors import CheckpointError
 from sdic.networks.e4e import E4EConfig
@@ -45,10 +45,8 @@ LOSSES = ("lpips_loss.", "id_loss.")
 E4E = [
     *ir_body("body."),
     # A head is conv, activation, conv, ...: the convolutions have even numbers.
-    *(Rule(f"styles.{{i}}.convs.{2 * n}.{{rest}}", f"heads.{{i}}.convs.{n}.{{rest}}") for n in range(8)),
-    Rule("styles.{i}.linear.{rest}", "heads.{i}.linear.{rest}"),
-    Rule("latlayer1.{rest}", "lateral1.{rest}"),
-    Rule("latlayer2.{rest}", "lateral2.{rest}"),
+    *below_it({f"styles.{{i}}.convs.{2 * n}": f"heads.{{i}}.convs.{n}" for n in range(8)}),
+    *below_it({"styles.{i}.linear": "heads.{i}.linear", "latlayer1": "lateral1", "latlayer2": "lateral2"}),
     Rule("latent_avg", "latent_avg"),  # put there by the reader: the file has it beside the state dict
 ]
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle, EmbedderConfig, NoConfig
 from sdic.checkpoints.keymap import Rule
-from sdic.checkpoints.layouts.common import Layout, Prefix, find_state, ir_body, read_network, set_aside
+from sdic.checkpoints.layouts.common import Layout, below_it, find_state, ir_body, read_network, set_aside
 
 FACE_EMBEDDER = [
     *ir_body("body."),
-    Rule("output_layer.0.{rest}", "norm1.{rest}"),
-    Rule("output_layer.3.{rest}", "linear.{rest}"),
-    Rule("output_layer.4.{rest}", "norm2.{rest}"),
+    *below_it({"output_layer.0": "norm1", "output_layer.3": "linear", "output_layer.4": "norm2"}),
 ]
 
 MOCO = [
@@ -25,38 +22,24 @@ MOCO = [
 ]
 
 
-def _reader(role: str, config: Any, rules: list[Rule], needs: tuple[Prefix, ...]) -> Callable[[Any, Bundle], None]:
+def _layout(
+    description: str, role: str, config: Any, rules: list[Rule], *needs: str, foreign: tuple[str, ...] = ()
+) -> Layout:
     def read(content: Any, bundle: Bundle) -> None:
         place, state = find_state(content, *needs)
         set_aside(content, place, (), bundle.dropped)
         read_network(bundle, role, config, state, rules)
 
-    return read
+    return Layout(description, needs, read, foreign)
 
 
-def _layout(
-    description: str, role: str, config: Any, rules: list[Rule], *needs: str, foreign: tuple[str, ...] = ()
-) -> Layout:
-    return Layout(description, needs, _reader(role, config, rules, needs), foreign)
+def _face(kind: str, name: str, block: str, foreign: tuple[str, ...] = ()) -> Layout:
+    config, needs = EmbedderConfig(kind), ("output_layer.", block)
+    return _layout(f"{name}, a bare state dict", "face_embedder", config, FACE_EMBEDDER, *needs, foreign=foreign)
 
 
 LAYOUTS = {
     "moco": _layout("MoCo v2 ResNet-50 {state_dict: module.encoder_q.}", "moco", NoConfig(), MOCO, "encoder_q.layer4."),
-    "arcface": _layout(
-        "ArcFace IR-SE50, a bare state dict",
-        "face_embedder",
-        EmbedderConfig("arcface"),
-        FACE_EMBEDDER,
-        "output_layer.",
-        "body.23.res_layer.5.",
-        foreign=("body.24.",),
-    ),
-    "curricularface": _layout(
-        "CurricularFace IR-101, a bare state dict",
-        "face_embedder",
-        EmbedderConfig("curricularface"),
-        FACE_EMBEDDER,
-        "output_layer.",
-        "body.48.",
-    ),
+    "arcface": _face("arcface", "ArcFace IR-SE50", "body.23.res_layer.5.", foreign=("body.24.",)),
+    "curricularface": _face("curricularface", "CurricularFace IR-101", "body.48."),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sdic.checkpoints.bundle import Bundle, build
 from sdic.checkpoints.keymap import Rule, load_into, rename
+from sdic.checkpoints.layouts.common import below_it
 from sdic.checkpoints.layouts.stylegan2 import FIR, _is_the_fir_filter
 from sdic.checkpoints.pickles import Record
 from sdic.checkpoints.stored import plain
@@ -24,7 +25,6 @@ from sdic.errors import CheckpointError
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 
 NAME = "stylegan2-ada"
-DESCRIPTION = "StyleGAN2 in NVIDIA's pickles {G, D, G_ema} (stylegan2-ada-pytorch, stylegan3) or (G, D, Gs)"
 TENSORFLOW = "dnnlib.tflib.network.Network"
 DROPPED = {
     "G": "the generator in training; the averaged one, G_ema, is what is used",
@@ -56,12 +56,11 @@ def read(content: Any, what: str) -> Bundle:
         if not isinstance(content.get("G_ema"), Record):
             raise CheckpointError(f"{what}: holds {', '.join(map(str, list(content)[:8]))}, but no network G_ema")
         content = content["G_ema"]
-    if content.kind == TENSORFLOW:
-        state, settings = _from_tensorflow(content, what)
-    else:
-        state, settings = _of_modules(content, what)
-    config = _config(state, settings, what)
-    _check(settings, config, what)
+    made_by_tensorflow = content.kind == TENSORFLOW
+    state, settings = (_from_tensorflow if made_by_tensorflow else _of_modules)(content, what)
+    config = _config(state, what)
+    if not made_by_tensorflow:
+        _check(settings, config, what)
     bundle = Bundle({"generator": _generator(config, state, settings, what, dropped)}, {"file": what}, dropped)
     if "mapping.w_avg" not in state:
         bundle.assume("it holds no w_avg: the mean of mapped codes, computed here")
@@ -91,17 +90,19 @@ def _of_modules(network: Record, what: str) -> tuple[dict[str, Tensor], Settings
     return state, settings
 
 
-def _config(state: Mapping[str, Tensor], settings: Settings, what: str) -> GeneratorConfig:
+def _config(state: Mapping[str, Tensor], what: str) -> GeneratorConfig:
     """The sizes of the generator, read off its tensors; `channel_base` and `channel_max` where they give its widths."""
-    if "synthesis.b4" not in settings:
-        alias_free = "synthesis.input" in settings
+    parts = {key.rpartition(".")[0] for key in state}
+    blocks = {path.split(".")[1] for path in parts if path.startswith("synthesis.")}
+    if "b4" not in blocks:
+        alias_free = "input" in blocks
         raise CheckpointError(
             f"{what}: G_ema is {'the alias-free generator of StyleGAN3' if alias_free else 'no StyleGAN2 generator'}; "
             "sdic has StyleGAN2's"
         )
-    depth = sum(path.startswith("mapping.fc") and path.count(".") == 1 for path in settings)
+    depth = sum(path.startswith("mapping.fc") for path in parts)
     sizes = [4]
-    while f"synthesis.b{2 * sizes[-1]}" in settings and len(sizes) < 12:
+    while f"b{2 * sizes[-1]}" in blocks and len(sizes) < 12:
         sizes.append(2 * sizes[-1])
     biases = [state.get(f"synthesis.b{size}.conv1.bias") for size in sizes]
     first = state.get("mapping.fc0.weight")
@@ -121,12 +122,8 @@ def _check(settings: Settings, config: GeneratorConfig, what: str) -> None:
 
     def expect(path: str, name: str, wanted: Any, means: str) -> None:
         found = settings.get(path, {}).get(name, "not said")
-        same = (
-            math.isclose(found, wanted, rel_tol=1e-4)
-            if isinstance(found, (int, float)) and isinstance(wanted, (int, float))
-            else found == wanted
-        )
-        if not same:
+        numbers = isinstance(found, (int, float)) and isinstance(wanted, (int, float))
+        if not (math.isclose(found, wanted, rel_tol=1e-4) if numbers else found == wanted):
             where = f"{path}." if path else ""
             said = found if isinstance(found, (str, int, float, type(None))) else type(found).__name__
             raise CheckpointError(f"{what}: {means} ({where}{name} is {said!r}, our generator has {wanted!r})")
@@ -135,45 +132,40 @@ def _check(settings: Settings, config: GeneratorConfig, what: str) -> None:
     expect("", "img_channels", 3, "not a generator of RGB pictures")
     for name in ("z_dim", "w_dim"):
         expect("", name, width, "z and w have different sizes")
-    for index in range(config.mapping_layers):
-        layer = f"mapping.fc{index}"
+    for layer in (f"mapping.fc{index}" for index in range(config.mapping_layers)):
         expect(layer, "activation", "lrelu", "another activation in the mapping network")
-        expect(layer, "bias_gain", 0.01, "another learning-rate multiplier in the mapping network")
-        expect(layer, "weight_gain", 0.01 / math.sqrt(width), "another learning-rate multiplier in the mapping network")
+        for name, gain in (("bias_gain", 0.01), ("weight_gain", 0.01 / math.sqrt(width))):
+            expect(layer, name, gain, "another learning-rate multiplier in the mapping network")
     for size in (4 << n for n in range(config.latent_rows // 2)):
         block = f"synthesis.b{size}"
         expect(block, "architecture", "skip", "a generator with another architecture than 'skip'")
-        for name in ("conv0", "conv1") if size > 4 else ("conv1",):
+        for name, up in (("conv0", 2), ("conv1", 1))[size == 4 :]:
             expect(f"{block}.{name}", "activation", "lrelu", "another activation")
             expect(f"{block}.{name}", "act_gain", math.sqrt(2), "another gain of the activation")
-            expect(f"{block}.{name}", "up", 2 if name == "conv0" else 1, "another order of upsampling")
+            expect(f"{block}.{name}", "up", up, "another order of upsampling")
         inputs = config.channels_at(size)
         expect(f"{block}.torgb", "weight_gain", 1 / math.sqrt(inputs), "another gain of the RGB output")
-        for name in ("conv0", "conv1", "torgb") if size > 4 else ("conv1", "torgb"):
-            affine = f"{block}.{name}.affine"
+        for affine in (f"{block}.{name}.affine" for name in ("conv0", "conv1", "torgb")[size == 4 :]):
             expect(affine, "activation", "linear", "another activation of a style")
-            expect(affine, "bias_gain", 1, "another gain of a style")
-            expect(affine, "weight_gain", 1 / math.sqrt(width), "another gain of a style")
+            for name, gain in (("bias_gain", 1), ("weight_gain", 1 / math.sqrt(width))):
+                expect(affine, name, gain, "another gain of a style")
 
 
 def _rules(sizes: Iterable[int]) -> list[Rule]:
     """NVIDIA's names -> ours. Convolution 0 is b4.conv1; b8.conv0 is 1, b8.conv1 is 2, and so on."""
-    rules = [
-        Rule("mapping.fc{i}.{rest}", "mapping.layers.{i}.{rest}"),
+    rules = below_it({"mapping.fc{i}": "mapping.layers.{i}"})
+    rules += [
         Rule("mapping.w_avg", "latent_avg"),
         Rule("synthesis.b4.const", "synthesis.const", convert=lambda tensor: tensor[None]),
+        Rule("synthesis.b{i}.resample_filter", None, FIR, check=_is_the_fir_filter),
+        Rule("synthesis.b{i}.conv{j}.resample_filter", None, FIR, check=_is_the_fir_filter),
     ]
     for block, size in enumerate(sizes):
-        there = f"synthesis.b{size}"
-        rules.append(Rule(f"{there}.resample_filter", None, FIR, check=_is_the_fir_filter))
         for name, layer in (("conv0", 2 * block - 1), ("conv1", 2 * block)):
-            source, target = f"{there}.{name}", f"synthesis.convs.{layer}"
-            rules += [
-                Rule(f"{source}.resample_filter", None, FIR, check=_is_the_fir_filter),
-                Rule(f"{source}.noise_const", f"{target}.noise", convert=lambda tensor: tensor[None, None]),
-                Rule(f"{source}.{{rest}}", f"{target}.{{rest}}"),
-            ]
-        rules.append(Rule(f"{there}.torgb.{{rest}}", f"synthesis.to_rgb.{block}.{{rest}}"))
+            source, target = f"synthesis.b{size}.{name}", f"synthesis.convs.{layer}"
+            rules.append(Rule(f"{source}.noise_const", f"{target}.noise", convert=lambda tensor: tensor[None, None]))
+            rules += below_it({source: target})
+        rules += below_it({f"synthesis.b{size}.torgb": f"synthesis.to_rgb.{block}"})
     return rules
 
 
@@ -186,9 +178,7 @@ def _generator(
     dropped.update(renamed.dropped)
     for layer in range(config.layers):
         size = config.layer_resolution(layer)
-        path = f"synthesis.b{size}.conv{layer % 2 if layer == 0 else (layer + 1) % 2}"
-        path = "synthesis.b4.conv1" if layer == 0 else path
-        if settings[path].get("use_noise") is False:
+        if settings.get(f"synthesis.b{size}.conv{(layer + 1) % 2}", {}).get("use_noise") is False:
             renamed.state[f"synthesis.convs.{layer}.noise"] = torch.zeros(1, 1, size, size)
             renamed.state[f"synthesis.convs.{layer}.noise_strength"] = torch.zeros(())
     tracked = "latent_avg" in renamed.state
@@ -245,7 +235,8 @@ _FREE = (
 
 
 def _from_tensorflow(network: Record, what: str) -> tuple[dict[str, Tensor], Settings]:
-    """The tensors and settings of a TensorFlow generator as the PyTorch one of NVIDIA has them."""
+    """The tensors of a TensorFlow generator under the names of NVIDIA's PyTorch one, and the one setting that is left
+    when the others have been compared: the clamp."""
     about = network.state if isinstance(network.state, dict) else {}
     kwargs = about.get("static_kwargs")
     if not isinstance(kwargs, dict) or not isinstance(about.get("version"), int) or about["version"] < 4:
@@ -258,43 +249,47 @@ def _from_tensorflow(network: Record, what: str) -> tuple[dict[str, Tensor], Set
             raise CheckpointError(f"{what}: its generator has {name} {value!r}, ours {wanted!r}")
     variables = dict(_variables(network, what))
     state: dict[str, Tensor] = {}
-    settings: Settings = {}
 
-    def take(source: str, target: str, axes: Sequence[int] = (), flip: Sequence[int] = (), add: float = 0.0) -> None:
+    def take(source: str, target: str, ndim: int | None, change: Callable[[Tensor], Tensor] | None = None) -> None:
         value = variables.get(source)
         if value is None:
             raise CheckpointError(f"{what}: its generator has no {source}")
-        if axes and value.ndim != len(axes):
+        if ndim is not None and value.ndim != ndim:
             raise CheckpointError(f"{what}: {source} is {list(value.shape)}")
-        value = value.permute(*axes) if axes else value
-        state[target] = (value.flip(*flip) if flip else value) + add
+        state[target] = value if change is None else change(value)
 
     resolution = kwargs.get("resolution", 1024)
     if resolution not in (32, 64, 128, 256, 512, 1024):
         raise CheckpointError(f"{what}: its generator makes pictures of {resolution!r} px; known are 32 to 1024")
     depth = sum(name.startswith("mapping/Dense") and name.endswith("/weight") for name in variables)
     for index in range(depth):
-        take(f"mapping/Dense{index}/weight", f"mapping.fc{index}.weight", (1, 0))
-        take(f"mapping/Dense{index}/bias", f"mapping.fc{index}.bias")
-    take("dlatent_avg", "mapping.w_avg")
-    take("synthesis/4x4/Const/const", "synthesis.b4.const", (0, 1, 2, 3))
-    state["synthesis.b4.const"] = state["synthesis.b4.const"][0]
+        take(f"mapping/Dense{index}/weight", f"mapping.fc{index}.weight", 2, Tensor.t)
+        take(f"mapping/Dense{index}/bias", f"mapping.fc{index}.bias", 1)
+    take("dlatent_avg", "mapping.w_avg", 1)
+    take("synthesis/4x4/Const/const", "synthesis.b4.const", 4, lambda const: const[0])
     for number, size in enumerate(4 << n for n in range(int(math.log2(resolution)) - 1)):
         names = {"conv1": "Conv"} if size == 4 else {"conv0": "Conv0_up", "conv1": "Conv1"}
         for ours, theirs in {**names, "torgb": "ToRGB"}.items():
             source, target = f"synthesis/{size}x{size}/{theirs}", f"synthesis.b{size}.{ours}"
-            take(f"{source}/weight", f"{target}.weight", (3, 2, 0, 1), flip=(2, 3) if ours == "conv0" else ())
-            take(f"{source}/bias", f"{target}.bias")
-            take(f"{source}/mod_weight", f"{target}.affine.weight", (1, 0))
-            take(f"{source}/mod_bias", f"{target}.affine.bias", add=1.0)
+            take(f"{source}/weight", f"{target}.weight", 4, _mirrored if ours == "conv0" else _output_first)
+            take(f"{source}/bias", f"{target}.bias", 1)
+            take(f"{source}/mod_weight", f"{target}.affine.weight", 2, Tensor.t)
+            take(f"{source}/mod_bias", f"{target}.affine.bias", 1, lambda bias: bias + 1)
             if ours != "torgb":
                 noise = f"synthesis/noise{2 * number - (ours == 'conv0')}"
-                take(noise, f"{target}.noise_const", (0, 1, 2, 3))
-                state[f"{target}.noise_const"] = state[f"{target}.noise_const"][0, 0]
-                take(f"{source}/noise_strength", f"{target}.noise_strength")
-                state[f"{target}.noise_strength"] = state[f"{target}.noise_strength"].reshape(())
-    _as_in_pytorch(settings, state, kwargs.get("conv_clamp"))
-    return state, settings
+                take(noise, f"{target}.noise_const", 4, lambda noise: noise[0, 0])
+                take(f"{source}/noise_strength", f"{target}.noise_strength", None, lambda value: value.reshape(()))
+    return state, {"synthesis.b4": {"conv_clamp": kwargs.get("conv_clamp")}}
+
+
+def _output_first(weight: Tensor) -> Tensor:
+    """TensorFlow has the axes of a convolution as height, width, input, output."""
+    return weight.permute(3, 2, 0, 1)
+
+
+def _mirrored(weight: Tensor) -> Tensor:
+    """Its upsampling convolutions are transposed ones."""
+    return _output_first(weight).flip(2, 3)
 
 
 def _variables(network: Record, what: str, prefix: str = "", depth: int = 0) -> Iterable[tuple[str, Tensor]]:
@@ -311,24 +306,3 @@ def _variables(network: Record, what: str, prefix: str = "", depth: int = 0) -> 
     for name, part in parts.items():
         if isinstance(part, Record):
             yield from _variables(part, what, f"{prefix}{name}/", depth + 1)
-
-
-def _as_in_pytorch(settings: Settings, state: Mapping[str, Tensor], clamp: Any) -> None:
-    """The settings that NVIDIA's converted networks have, whose values were compared in `static_kwargs`."""
-    width = len(state["mapping.fc0.weight"]) if "mapping.fc0.weight" in state else 0
-    settings[""] = {"c_dim": 0, "img_channels": 3, "z_dim": width, "w_dim": width}
-    linear = {"activation": "linear", "bias_gain": 1, "weight_gain": 1 / math.sqrt(max(width, 1))}
-    mapped = {"activation": "lrelu", "bias_gain": 0.01, "weight_gain": 0.01 / math.sqrt(max(width, 1))}
-    for key, tensor in state.items():
-        path = key.rpartition(".")[0]
-        if path.startswith("mapping.fc"):
-            settings[path] = mapped
-        elif path.endswith(".affine"):
-            settings[path] = linear
-        elif path.endswith(".torgb") and key.endswith(".weight") and tensor.ndim == 4:
-            settings[path] = {"weight_gain": 1 / math.sqrt(max(tensor.shape[1], 1)), "conv_clamp": clamp}
-        elif path.endswith((".conv0", ".conv1")):
-            up = 2 if path.endswith("0") else 1
-            gain = math.sqrt(2)
-            settings[path] = {"activation": "lrelu", "act_gain": gain, "up": up, "use_noise": True, "conv_clamp": clamp}
-            settings[path.rpartition(".")[0]] = {"architecture": "skip"}

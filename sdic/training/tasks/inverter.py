@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sdic.data.dataset import Batch, PictureDataset, Sample, collate
 from sdic.data.sampler import derive_seed
+from sdic.direction import Direction
 from sdic.errors import ConfigError
 from sdic.evaluation.metrics import Networks, at_input_size, label, measure
 from sdic.fast import accelerate
@@ -32,7 +33,7 @@ from sdic.training.distributed import World
 from sdic.training.photos import Photos
 from sdic.training.task import Entry, Phase, Task
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
-from sdic.types import Direction, Inversion
+from sdic.types import Inversion
 
 
 class InverterTask(Task):

@@ -1,0 +1,128 @@
+"""An edit of the code: `Direction`, as names and files mean it. Shapes: B batch, L latent rows, D style width."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sdic.errors import CheckpointError, ConfigError
+from sdic.utils.text import one_line
+
+Kind = Literal["add", "set"]
+
+
+SETTINGS = ("kind", "rows", "scale", "limits", "name", "unit", "source")
+"""What a file keeps of a direction beside its tensors."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """An edit of the code: which way, which rows, and what a strength means.
+
+    delta: [L, D], or [1, D] or [D] for the same vector in every row.
+    kind: "add" moves the rows by strength * delta (InterFaceGAN). "set" moves them along delta so that the
+    coordinate of
+        row 0 *becomes* strength standard deviations (GANSpace), so strength 0 is not "no edit".
+    rows: (first, end) of the rows that move, end excluded; None for all.
+    origin, scale: only for "set": the mean [D] and the standard deviation along delta.
+    limits: the useful range of strengths (low, high), for warnings and sliders; None if not known.
+    unit: what strength 1 means, in words.
+    """
+
+    delta: Tensor
+    kind: Kind = "add"
+    rows: tuple[int, int] | None = None
+    origin: Tensor | None = None
+    scale: float = 1.0
+    limits: tuple[float, float] | None = None
+    name: str = ""
+    unit: str = ""
+    source: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("add", "set"):
+            raise ConfigError(f"direction {self.name!r}: kind must be 'add' or 'set', got {self.kind!r}")
+        delta = self.delta[None] if self.delta.ndim == 1 else self.delta
+        delta = delta[0] if delta.ndim == 3 and len(delta) == 1 else delta
+        if delta.ndim != 2:
+            raise ConfigError(
+                f"direction {self.name!r}: delta must be [L, D], [1, D] or [D], got {list(self.delta.shape)}"
+            )
+        if not torch.isfinite(delta).all():
+            raise ConfigError(f"direction {self.name!r}: delta holds values that are not finite")
+        object.__setattr__(self, "delta", delta.detach())
+        if self.kind == "set":
+            if self.origin is None or len(delta) != 1:
+                raise ConfigError(f"direction {self.name!r}: kind 'set' needs one component [D] and its origin [D]")
+            object.__setattr__(self, "origin", self.origin.detach().reshape(-1))
+            if len(self.origin) != delta.shape[1] or not torch.isfinite(self.origin).all():
+                raise ConfigError(f"direction {self.name!r}: its origin must be {delta.shape[1]} finite numbers")
+        if not 0 < self.scale < float("inf"):
+            raise ConfigError(f"direction {self.name!r}: scale must be a positive number, got {self.scale}")
+        if self.rows is not None and not 0 <= self.rows[0] < self.rows[1]:
+            raise ConfigError(f"direction {self.name!r}: rows must be (first, end) with first < end, got {self.rows}")
+
+    def shift(self, latent: Tensor, strength: float | Tensor) -> Tensor:
+        """What to add to `latent` [B, L, D] for `strength` (a number or [B]): a tensor [B, L, D]."""
+        batch, rows, width = latent.shape
+        if self.delta.shape[1] != width or len(self.delta) not in (1, rows):
+            raise ConfigError(
+                f"direction {self.name!r} is {list(self.delta.shape)} and does not fit codes of {rows} rows x {width}; "
+                "it belongs to another generator"
+            )
+        if self.rows is not None and self.rows[1] > rows:
+            raise ConfigError(f"direction {self.name!r} moves rows {self.rows}, but the codes have {rows} rows")
+        amount = torch.as_tensor(strength, dtype=latent.dtype, device=latent.device).expand(batch)
+        delta = self.delta.to(latent)
+        if self.kind == "set":
+            assert self.origin is not None
+            coordinate = (latent[:, 0] - self.origin.to(latent)) @ delta[0] / self.scale  # in standard deviations
+            amount = (amount - coordinate) * self.scale
+        shift = amount[:, None, None] * delta.expand(rows, -1)
+        if self.rows is not None:
+            moved = torch.zeros(rows, 1, dtype=latent.dtype, device=latent.device)
+            moved[self.rows[0] : self.rows[1]] = 1
+            shift = shift * moved
+        return shift
+
+    def is_identity(self, strength: float | Tensor) -> Tensor:
+        """[] or [B] booleans: whether this strength leaves every code as it is, whatever the code."""
+        amount = torch.as_tensor(strength)
+        return amount == 0 if self.kind == "add" else torch.zeros_like(amount, dtype=torch.bool)
+
+    def to(self, device: str | torch.device) -> Direction:
+        """The same direction on another device."""
+        return replace(
+            self, delta=self.delta.to(device), origin=None if self.origin is None else self.origin.to(device)
+        )
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """(tensors, header) for a safetensors file; `from_tensors` reads them back."""
+        tensors = {"delta": self.delta} if self.origin is None else {"delta": self.delta, "origin": self.origin}
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        return tensors, {"format": "sdic.direction", "direction": json.dumps(settings)}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], header: dict[str, str], path: Path | str = "") -> Direction:
+        """The inverse of `to_tensors`; CheckpointError for anything else."""
+        if header.get("format") != "sdic.direction":
+            raise CheckpointError(f"{path}: holds no direction (format={header.get('format')!r})")
+        try:
+            settings = json.loads(header["direction"])
+            for name, kind in (("rows", int), ("limits", float)):
+                pair = settings[name]
+                if pair is not None:
+                    first, second = (number for number in pair if isinstance(number, (int, kind)))
+                    settings[name] = (first, second)
+            texts = all(isinstance(settings.get(name, ""), str) for name in ("kind", "name", "unit"))
+            numbers = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+            if not texts or not isinstance(settings.get("source", {}), dict) or len(numbers) != len(tensors):
+                raise ValueError("a value of the wrong type")
+            return cls(delta=tensors["delta"], origin=tensors.get("origin"), **settings)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: damaged direction ({one_line(error)})") from error
