@@ -6,7 +6,6 @@ random weights too, which costs what trained ones cost) and the gradients of wha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdic.commands.benchmark import full_size_inverter
+from sdic.commands.benchmark import best_of, full_size_inverter
 from sdic.fast import accelerate
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.losses.perceptual import random_lpips
 from sdic.networks.identity import FaceEmbedder
-from sdic.networks.stylegan2 import shrink
+from sdic.networks.layers import shrink
 from sdic.ops import use_reference
 from sdic.types import GeneratorState
 from sdic.utils.tensors import resolve_device
@@ -59,7 +58,15 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     for name, run in sides.items():
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        terms, seconds = _best(run, parameters, model.generator, 1 if name == "reference" else repeats)
+
+        def step(run: Callable[[], dict[str, Tensor]] = run) -> dict[str, float]:
+            outputs = run()
+            outputs["loss"].backward()
+            for parameter in [*parameters, *model.generator.parameters()]:
+                parameter.grad = None
+            return {name: value.item() for name, value in outputs.items()}  # waits for the device
+
+        terms, seconds = best_of(step, 1 if name == "reference" else repeats)
         numbers[f"{name}_seconds_per_step"] = seconds
         numbers[f"{name}_images_per_second"] = batch_size / seconds
         expected = expected or terms
@@ -112,20 +119,3 @@ def reference_step(inverter: Any, joint: JointLoss, photo: Tensor) -> dict[str, 
     finally:
         # The graph has recorded by now that the weights want a gradient; only the flag is taken back.
         inverter.generator.requires_grad_(False)
-
-
-def _best(
-    run: Callable[[], dict[str, Tensor]], parameters: list[Tensor], generator: torch.nn.Module, repeats: int
-) -> tuple[dict[str, float], float]:
-    """(loss terms, seconds of the fastest forward and backward pass after one warm-up)."""
-    best, terms = float("inf"), {}
-    for attempt in range(repeats + 1):
-        begin = time.perf_counter()
-        outputs = run()
-        outputs["loss"].backward()
-        terms = {name: value.item() for name, value in outputs.items()}  # waits for the device
-        if attempt or repeats == 0:
-            best = min(best, time.perf_counter() - begin)
-        for parameter in [*parameters, *generator.parameters()]:
-            parameter.grad = None
-    return terms, best

@@ -35,10 +35,6 @@ class MethodEntry:
             "precision": self.inverter.precision,
         }
 
-    def variants(self) -> dict[str, Inverter]:
-        """name -> the same networks with other values of options that only edits depend on."""
-        return self.inverter.variants()
-
 
 def usual_methods(known: Domain) -> list[str]:
     """The methods that a domain has models of: those whose files are here, or all where no model's are."""

@@ -59,13 +59,14 @@ def load_networks(known: Domain, device: torch.device, chosen: dict[str, str]) -
     weights: dict[str, dict[str, str]] = {}
     found: dict[str, Any] = dict.fromkeys(ROLES)
     for role, name in names.items():
-        file = missing_file(name) if name else f"--{role} FILE"
-        if file:
+        if file := missing_file(name) if name else f"--{role} FILE":
             weights[role] = {"network": name, "needs": file}
-            continue
-        found[role] = ROLES[role](name).to(device)
-        weights[role] = {"network": name, "sha256": fingerprint(found[role])}
-    labels = {"perceptual": _label(names["perceptual"]), "identity": "id", "attributes": "attributes"}
+        else:
+            found[role] = ROLES[role](name).to(device)
+            weights[role] = {"network": name, "sha256": fingerprint(found[role])}
+    # What tables call the distance of a network that is not there: LPIPS has a file of its own.
+    distance = "lpips" if names["perceptual"] in ("", "pretrained") else "perceptual"
+    labels = {"perceptual": distance, "identity": "id", "attributes": "attributes"}
     lacking = {labels[role]: f"needs {entry['needs']}" for role, entry in weights.items() if "needs" in entry}
     return MetricNetworks(found["perceptual"], found["identity"], found["attributes"], weights, lacking)
 
@@ -77,8 +78,3 @@ def check_attributes(networks: MetricNetworks, asked: Iterable[str]) -> None:
     if missing and measured:
         name = networks.weights["attributes"]["network"]
         raise ConfigError(f"{name} measures {', '.join(measured)}, not {', '.join(missing)}; see --attributes")
-
-
-def _label(name: str) -> str:
-    """What tables call the distance of a network that is not there: LPIPS has a file of its own."""
-    return "lpips" if name in ("", "pretrained") else "perceptual"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -62,8 +63,6 @@ class Settings:
                 raise ConfigError(f"{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
         if self.generator == 1:
             raise ConfigError("generator must be 0 (not measured) or at least 2; some thousand are usual")
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError("device cuda: torch finds no CUDA device here; use --device cpu, or auto")
         if not self.domain and (not self.photos or not self.methods or name_methods(self.methods)):
             self.domain = next(name for name, entry in DOMAINS.items() if entry.truth)
         self.out = self.out or f"runs/evaluate/{self.domain or 'photos'}"
@@ -144,11 +143,8 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
 def machine(device: torch.device) -> str:
     """What it ran on, in a line."""
     model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            model = next((line.split(":", 1)[1].strip() for line in handle if line.startswith("model name")), model)
-    except OSError:  # not Linux
-        pass
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as handle:  # not Linux
+        model = next((line.split(":", 1)[1].strip() for line in handle if line.startswith("model name")), model)
     text = f"{platform.system()}, {model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     return f"{text}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else text
 
@@ -193,7 +189,7 @@ def _results_files(
     for entry in methods:
         label, settings = entry.label, {**shared, **entry.identity()}
         inversions[label] = ResultsFile(folder, f"{label}-inversion", {"part": "inversion", **settings})
-        for way in ("", *entry.variants()) if changes else ():
+        for way in ("", *entry.inverter.variants()) if changes else ():
             asked = {"changes": {name: list(amounts) for name, amounts in changes.items()}, "directions": identities}
             name = f"{label}-{way or 'edit'}"
             edits[label, way] = ResultsFile(folder, name, {"part": "edit", "way": way, **asked, **settings})
@@ -207,23 +203,16 @@ def _quality(
     if networks.attributes is None:
         return networks.lacking["attributes"]
     inverter, count = entry.inverter, settings.generator
-    identity = {
-        "generator": inverter.fingerprint,
-        "attributes": networks.identity()["attributes"],
-        "seed": settings.seed,
-    }
-    where = {"pictures": settings.domain, "size": inverter.geometry.input_size, "device": inverter.device.type}
+    identity = {"generator": inverter.fingerprint, "attributes": networks.identity()["attributes"]}
+    where: dict[str, Any] = {"pictures": settings.domain, "size": inverter.geometry.input_size}
+    where |= {"device": inverter.device.type, "seed": settings.seed}
     where |= {"noise": "random"}  # in the first version it was the same for all samples
     results = ResultsFile(out / "results", "generator", {"part": "generator", **identity, **where})
     if str(count) not in results:
-        progress = ProgressBar(3 * -(-count // BATCH), "batch")
-        try:
-            features, step = networks.attributes.pooled, progress.step
-            found = generator_quality(
-                inverter.generator, inverter.geometry, features, source, count, settings.seed, step
-            )
-        finally:
-            progress.close()
+        with contextlib.closing(ProgressBar(3 * -(-count // BATCH), "batch")) as progress:
+            draw = count, settings.seed, progress.step
+            features = networks.attributes.pooled
+            found = generator_quality(inverter.generator, inverter.geometry, features, source, *draw)
         results.add(str(count), found)
     return {**results[str(count)], "pictures": count}
 
@@ -263,11 +252,8 @@ def _text(
 ) -> str:
     by = [f"{role} {entry['network']}" for role, entry in networks.weights.items() if "sha256" in entry]
     parts = [tables.inversion_table(results, gains), f"Metric networks: {', '.join(by) or 'none'}."]
-    if edits_need:
-        parts.append(f"Edits: {edits_need}.")
-    if edits:
-        parts.append(tables.editing_table(edits))
-        parts.append(tables.changes_table(edits))
+    parts += [f"Edits: {edits_need}."] if edits_need else []
+    parts += [tables.editing_table(edits), tables.changes_table(edits)] if edits else []
     first = next(iter(results))
     for label, numbers in results.items():
         for name, found in numbers["edits"].get(BETTER, {}).items() if edits else ():

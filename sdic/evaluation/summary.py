@@ -35,11 +35,7 @@ INVERSION: dict[str, Column] = {
 """What is said of an inversion, where it was measured; a new metric is a line here."""
 
 EDITING: dict[str, Column] = {
-    "l2": Column("L2", 4, "lower"),
-    "lpips": Column("LPIPS", 4, "lower"),
-    "lpips_random": Column("LPIPS, random", 4, "lower"),
-    "perceptual": Column("perceptual", 4, "lower"),
-    "id": Column("ID", 3, "higher"),
+    **{name: INVERSION[name] for name in ("l2", "lpips", "lpips_random", "perceptual", "id")},
     "attribute_error": Column("attribute error", 2, "lower"),
     "moved": Column("moved", 2, ""),
     "details_kept": Column("details kept", 3, "higher"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,12 +50,9 @@ class Evaluation:
 
     def run(self, pictures: Pictures, total: int) -> None:
         """Measure what is not in the results files."""
-        progress = ProgressBar(total, "measurement")
-        try:
+        with closing(ProgressBar(total, "measurement")) as progress:
             for picture in pictures.read(self.lacking, self.lacking_edits):
                 self._do(picture, progress)
-        finally:
-            progress.close()
 
     def lacking(self, key: str) -> bool:
         """Whether anything of a picture is still to be measured."""
@@ -85,7 +83,7 @@ class Evaluation:
             self._write_truths(picture)
         for entry in self.methods:
             results = self.files.inversions[entry.label]
-            ways = {"": entry.inverter, **entry.variants()} if picture.truths else {}
+            ways = {"": entry.inverter, **entry.inverter.variants()} if picture.truths else {}
             ways = {way: i for way, i in ways.items() if self._lacks(self.files.edits[entry.label, way], picture.key)}
             if picture.key in results and not ways:
                 continue

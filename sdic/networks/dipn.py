@@ -132,7 +132,6 @@ class GuidedFusion(nn.Module):
         super().__init__()
         self.guide: nn.Module
         self.attention: nn.Module | None = None
-        self.output: nn.Module | None = None
         if preset == "released":  # 2D guide, broadcast over depth
             hidden = guide_channels // 2
             self.guide = nn.Sequential(conv2d_norm(guide_channels, hidden, 1), nn.Conv2d(hidden, channels, 1))
@@ -140,9 +139,10 @@ class GuidedFusion(nn.Module):
                 self.attention = nn.Sequential(
                     conv3d_norm(channels, channels, (1, 5, 5)), nn.Conv3d(channels, channels, 1, bias=False)
                 )
-            self.output = conv3d_norm(channels, channels, (1, 5, 5))
+            self.output: nn.Module = conv3d_norm(channels, channels, (1, 5, 5))
         else:  # a 3D convolution gives the guide the dimensions of the volume
             self.guide = nn.Conv3d(1, channels, 3, 1, 1)
+            self.output = nn.Identity()
             if attention:
                 self.attention = nn.Conv3d(channels, channels, 5, 1, 2)
         self.broadcast = preset == "released"
@@ -155,8 +155,7 @@ class GuidedFusion(nn.Module):
             guide = self.guide(guide)
         # eq. 1: W = sigmoid(f(G + C)); eq. 2: G' = W * C + G
         weight = torch.sigmoid(self.attention(guide + volume)) if self.attention is not None else 1.0
-        volume = weight * guide + volume
-        return volume if self.output is None else self.output(volume)
+        return self.output(weight * guide + volume)
 
 
 class DiscrepancyHourglass(nn.Module):

@@ -52,6 +52,11 @@ class ScaledLeakyReLU(nn.Module):
         return F.leaky_relu(x, 0.2) * GAIN
 
 
+def shrink(image: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Bilinear interpolation without antialiasing, as the release brings its pictures to 256 px. [B, 3, H, W]."""
+    return F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch normalisation, LeakyReLU(0.01): the "BasicConv" of SDIC, in 2D or 3D.
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sdic.editing.directions import load_direction, locate, save_direction
+from sdic.editing.words import parse_edits
 from sdic.errors import ConfigError, UnknownNameError
-from sdic.runner.edits import parse_edits
 from sdic.types import Direction
 
 
