@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.errors import ConfigError
 from sdic.networks.irse import IRBlock
 from sdic.networks.layers import ConvNormAct, conv2d_norm, conv3d_norm, up2d_norm, up3d_norm
+from sdic.settings import require
 
 Preset = Literal["released", "paper"]
 MapSource = Literal["predicted", "difference", "refined"]
@@ -42,10 +42,9 @@ class DIPNConfig:
     map: MapSource = "predicted"
 
     def __post_init__(self) -> None:
-        if self.map not in ("predicted", "difference", "refined"):
-            raise ConfigError(f"map must be 'predicted', 'difference' or 'refined', got {self.map!r}")
-        if self.preset not in ("released", "paper"):
-            raise ConfigError(f"preset must be 'released' or 'paper', got {self.preset!r}")
+        known = ("predicted", "difference", "refined")
+        require(self.map in known, f"map must be 'predicted', 'difference' or 'refined', got {self.map!r}")
+        require(self.preset in ("released", "paper"), f"preset must be 'released' or 'paper', got {self.preset!r}")
 
 
 ENCODER = (16, 24, 32, 96, 160)  # channels of the five 3x3 convolutions, strides 1, 2, 1, 2, 2
