@@ -64,11 +64,9 @@ class VolumeEntry(nn.Module):
     def __init__(self, first: nn.Conv3d, second: nn.Conv3d):
         super().__init__()
         self.first = nn.Conv2d(3, first.out_channels, 3, 1, 1)
-        self.first.weight.copy_(first.weight[:, 0])
-        self.first.bias.copy_(first.bias)  # type: ignore[union-attr, arg-type]
+        self.first.load_state_dict({"weight": first.weight[:, 0], "bias": first.bias})
         self.second = VolumeConv(second.in_channels, second.out_channels, 3, 2, (1, 0, 1))
-        self.second.weight.copy_(second.weight)
-        self.second.bias.copy_(second.bias)  # type: ignore[union-attr, arg-type]
+        self.second.load_state_dict(second.state_dict())
 
     def forward(self, volume: Tensor) -> Tensor:
         return torch.cat([self._one(part) for part in volume[:, 0]])

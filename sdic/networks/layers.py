@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -65,10 +66,7 @@ class ConvNormAct(nn.Sequential):
 
     def __init__(self, conv: nn.Module, out_channels: int, dims: int):
         norm = nn.BatchNorm2d(out_channels) if dims == 2 else nn.BatchNorm3d(out_channels)
-        super().__init__()
-        self.conv = conv
-        self.norm = norm
-        self.act = nn.LeakyReLU(0.01, inplace=True)
+        super().__init__(OrderedDict(conv=conv, norm=norm, act=nn.LeakyReLU(0.01, inplace=True)))
 
 
 def conv2d_norm(i: int, o: int, size: int = 3, stride: int = 1) -> ConvNormAct:

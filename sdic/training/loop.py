@@ -80,7 +80,6 @@ class Trainer:
         """One batch: every phase whose turn it is, then the averages."""
         task, progress, optim = self.task, self.progress, self.config.optim
         began = time.monotonic()
-        self.log.begin_step()
         parts = [next(batches) for _ in range(optim.accumulate)]
         self.buffers = [b for network in task.networks.values() for b in network.buffers()]
         self.before = [buffer.clone() for buffer in self.buffers] if self.config.run.on_nan == "skip" else []
@@ -97,9 +96,10 @@ class Trainer:
             average.update(task.networks[role])
         task.steps, task.images = progress.steps, progress.images
         task.after_step()
+        seconds = time.monotonic() - began
         if self.config.run.fit_minutes:
-            progress.seconds += self.world.mean(torch.tensor(time.monotonic() - began, device=task.device)).item()
-        self.log.end_step(next(iter(values.values()), math.nan), optim.batch)
+            progress.seconds += self.world.mean(torch.tensor(seconds, device=task.device)).item()
+        self.log.step(next(iter(values.values()), math.nan), optim.batch, seconds)
 
     def optimise(self, phase: Phase, parts: list[Any]) -> dict[str, float]:
         """One optimiser step: the phase's loss on every micro-batch; its gradient averaged over processes and checked.
