@@ -41,7 +41,7 @@ class InverterTask(Task):
 
     def __init__(self, method: str, config: InverterConfig, world: World):
         super().__init__(config, world)
-        self.name = self.method = method
+        self.name = method
         kind = METHODS[method]
         model: Any = config.model
         bundle = read_frozen(model.frozen, model.generator)
@@ -75,7 +75,7 @@ class InverterTask(Task):
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
-        inverter = METHODS[self.method]({**self.frozen, **networks}, self.geometry, self.options)
+        inverter = METHODS[self.name]({**self.frozen, **networks}, self.geometry, self.options)
         inverter.precision = self.config.precision
         return inverter
 
@@ -186,7 +186,7 @@ class InverterTask(Task):
         frozen, networks, joint = parts
         for module in (*frozen.values(), *networks.values(), joint):
             module.to("meta")
-        inverter = METHODS[self.method]({**frozen, **networks}, self.geometry, self.options)
+        inverter = METHODS[self.name]({**frozen, **networks}, self.geometry, self.options)
         inverter.recompute = self.config.model.activation_checkpointing
         for network in networks.values():
             network.train()
