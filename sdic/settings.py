@@ -30,6 +30,13 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def at_least(config: Any, least: float, names: str, prefix: str = "", zero: str = "0") -> None:
+    """ConfigError where one of these settings, whose names have spaces between them, is lower. zero: what 0 means."""
+    for name in names.split():
+        bound = f"at least {least}" if least else f"{zero} or more"
+        require(getattr(config, name) >= least, f"{prefix}{name} must be {bound}, got {getattr(config, name)}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One setting: its dotted key, default, allowed words (where there is a list of them) and meaning."""

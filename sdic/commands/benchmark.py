@@ -8,12 +8,30 @@ import copy
 import json
 import platform
 import resource
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import sdic
+from sdic.checkpoints import Bundle, write_native
+from sdic.direction import Direction
+from sdic.domains import DOMAINS
+from sdic.fast import optimize_for_inference
+from sdic.methods import METHODS, build_inverter
+from sdic.networks.e4e import E4E, E4EConfig
+from sdic.networks.stylegan2 import Generator, GeneratorConfig
+from sdic.ops import use_reference
+from sdic.utils.files import write_atomic
+from sdic.utils.tensors import resolve_device
 
 TOLERANCE = 1e-4  # largest difference of the two sides, in standard deviations of the output
 
@@ -27,40 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=None, help="train: 2; invert on CUDA: 8")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
-    parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
-    import torch
-
     if args.threads:
         torch.set_num_threads(args.threads)
-    if args.memory_only:
-        print(json.dumps({"peak_memory_mb": measure_memory()}))
-        return 0
     if args.what == "train":
         from sdic.commands.benchmark_training import measure_training
 
         numbers = measure_training(args.device, args.batch_size or 2, args.repeats)
+    elif args.device.startswith("cuda"):
+        numbers = measure_cuda(args.device, args.batch_size or 8, args.repeats)
     else:
-        numbers = measure_cuda(args) if args.device.startswith("cuda") else measure_cpu(args.repeats)
+        numbers = measure_cpu(args.repeats)
     numbers = {"machine": platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads(), **numbers}
     if args.json:
-        from sdic.utils.files import write_atomic
-
         write_atomic(args.json, json.dumps(numbers, indent=2) + "\n")
     return 0
 
 
 def full_size_inverter(seed: int = 0) -> Any:
-    """The first method that trains, at 1024 px, with random weights that keep every stage finite; not optimised."""
-    import torch
-    from torch import nn
-
-    from sdic.checkpoints import Bundle
-    from sdic.domains import DOMAINS
-    from sdic.methods import METHODS, build_inverter
-    from sdic.networks.e4e import E4E, E4EConfig
-    from sdic.networks.stylegan2 import Generator, GeneratorConfig
-
+    """The first method that trains, at 1024 px, with random weights whose statistics keep every stage finite; not
+    optimised."""
     torch.manual_seed(seed)
     kind = next(kind for kind in METHODS.values() if kind.trains)
     generator, geometry = Generator(GeneratorConfig(1024)), DOMAINS["face"].geometry
@@ -78,16 +82,7 @@ def full_size_inverter(seed: int = 0) -> Any:
 
 def measure_cpu(repeats: int) -> dict[str, Any]:
     """Generator, inversion and editing at batch 1, float32: both sides and their ratios."""
-    import torch
-    import torch.nn.functional as F
-
-    from sdic.direction import Direction
-    from sdic.fast import optimize_for_inference
-    from sdic.ops import use_reference
-
-    command = [sys.executable, sys.argv[0], "--memory-only"]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    numbers: dict[str, Any] = json.loads(output.splitlines()[-1])
+    numbers = {"peak_memory_mb": in_new_process(measure_memory)}
     print(f"peak memory of a process that loads the model and inverts one photo: {numbers['peak_memory_mb']:.0f} MB")
     plain = full_size_inverter()
     _ = plain.fingerprint
@@ -100,15 +95,15 @@ def measure_cpu(repeats: int) -> dict[str, Any]:
     with torch.no_grad():
         latent = fast.encoder(photo)
         numbers["inversion_gflop"] = inversion_gflop(plain, photo)
-        slow_runs = max(2, repeats // 2)
 
-        def compare(name: str, slow: Callable[[], torch.Tensor], quick: Callable[[], torch.Tensor]) -> None:
+        def compare(name: str, slow: Callable[[], Tensor], quick: Callable[[], Tensor]) -> None:
             with use_reference():
-                expected, slow_seconds = best_of(slow, slow_runs)
+                expected, slow_seconds = best_of(slow, max(2, repeats // 2))
             got, seconds = best_of(quick, repeats)
-            difference, ratio = ((got - expected).abs().max() / expected.std()).item(), slow_seconds / seconds
-            numbers[f"{name}_reference_seconds"], numbers[f"{name}_seconds"] = slow_seconds, seconds
-            numbers[f"{name}_ratio"], numbers[f"{name}_difference"] = ratio, difference
+            difference = ((got - expected).abs().max() / expected.std()).item()
+            ratio = slow_seconds / seconds
+            numbers.update({f"{name}_reference_seconds": slow_seconds, f"{name}_seconds": seconds})
+            numbers.update({f"{name}_ratio": ratio, f"{name}_difference": difference})
             print(
                 f"{name:10s} reference {slow_seconds:6.2f} s   fast {seconds:6.3f} s   "
                 f"ratio {ratio:5.2f}   largest difference {difference:.1e} std"
@@ -132,21 +127,25 @@ def measure_cpu(repeats: int) -> dict[str, Any]:
     return numbers
 
 
+def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns in a process of its own, whose memory begins at nothing."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def measure_memory() -> float:
     """Peak resident memory, in MB, of this process after it has loaded a model from a file and inverted one photo."""
-    import tempfile
-
-    import torch
-
-    import sdic
-
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/full.safetensors"
-        root = str(Path(__file__).resolve().parents[2])
-        subprocess.run([sys.executable, "-c", _WRITE, file], check=True, cwd=root)  # its memory is not counted
-        inverter = sdic.load(file, "cpu")
-        inverter.invert(torch.rand(1, 3, 256, 256) * 2 - 1)
+        in_new_process(_write_model, file)  # its memory is not counted
+        sdic.load(file, "cpu").invert(torch.rand(1, 3, 256, 256) * 2 - 1)
     return peak_memory_mb()
+
+
+def _write_model(file: str) -> None:
+    model = full_size_inverter()
+    source = {"geometry": model.geometry.to_text(), **model.header()}
+    write_native(file, {role: getattr(model, role) for role in model.networks}, source)
 
 
 def peak_memory_mb() -> float:
@@ -157,26 +156,9 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-_WRITE = """
-import sys
-from sdic.commands.benchmark import full_size_inverter
-from sdic.checkpoints import write_native
-model = full_size_inverter()
-source = {"geometry": model.geometry.to_text(), **model.header()}
-write_native(sys.argv[1], {role: getattr(model, role) for role in model.networks}, source)
-"""
-
-
-def measure_cuda(args: argparse.Namespace) -> dict[str, Any]:
+def measure_cuda(device_name: str, batch: int, repeats: int) -> dict[str, Any]:
     """Images per second of inversion on a GPU, fp32 and bf16."""
-    import torch
-
-    from sdic.fast import optimize_for_inference
-    from sdic.ops import use_reference
-    from sdic.utils.tensors import resolve_device
-
-    device = resolve_device(args.device)
-    batch = args.batch_size or 8
+    device = resolve_device(device_name)
     plain = full_size_inverter().to(device)
     fast: Any = optimize_for_inference(copy.deepcopy(plain), device)
     photos = torch.rand(batch, 3, 256, 256, device=device) * 2 - 1
@@ -186,13 +168,12 @@ def measure_cuda(args: argparse.Namespace) -> dict[str, Any]:
         for name, inverter in (("reference", plain), ("fast", fast)):
             torch.cuda.reset_peak_memory_stats(device)
 
-            def run(inverter: Any = inverter) -> torch.Tensor:
-                image = inverter.invert(photos).image
+            def run(inverter: Any = inverter) -> None:
+                inverter.invert(photos)
                 torch.cuda.synchronize(device)
-                return image
 
             with use_reference() if name == "reference" else contextlib.nullcontext():
-                _, seconds = best_of(run, args.repeats)
+                _, seconds = best_of(run, repeats)
             memory = torch.cuda.max_memory_allocated(device) / 2**20
             numbers[f"{name}_{precision}_images_per_second"] = batch / seconds
             numbers[f"{name}_{precision}_peak_memory_mb"] = memory
@@ -202,9 +183,6 @@ def measure_cuda(args: argparse.Namespace) -> dict[str, Any]:
 
 def convolution_rate(repeats: int) -> float:
     """GFLOP/s of a 512-channel 3x3 convolution at 64x64, batch 1, float32, in the faster memory layout."""
-    import torch
-    import torch.nn.functional as F
-
     best = 0.0
     for layout in (torch.contiguous_format, torch.channels_last):
         x = torch.randn(1, 512, 64, 64).contiguous(memory_format=layout)
@@ -216,10 +194,6 @@ def convolution_rate(repeats: int) -> float:
 
 def inversion_gflop(inverter: Any, photo: Any) -> float:
     """GFLOP of one inversion by the reference operations: convolutions and matrix products."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from sdic.ops import use_reference
-
     with use_reference(), FlopCounterMode(display=False) as counter:
         inverter.invert(photo)
     return counter.get_total_flops() / 1e9

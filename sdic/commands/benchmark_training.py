@@ -18,7 +18,7 @@ from sdic.fast import accelerate
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.losses.perceptual import random_lpips
 from sdic.networks.identity import FaceEmbedder
-from sdic.networks.stylegan2 import shrink
+from sdic.networks.layers import shrink
 from sdic.ops import use_reference
 from sdic.types import GeneratorState
 from sdic.utils.tensors import resolve_device
@@ -33,7 +33,6 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
     model: Any = full_size_inverter().to(device)
     accelerate(model.generator)
     parameters = [p for role in model.trains for p in getattr(model, role).requires_grad_(True).parameters()]
-    parameters += model.generator.parameters()  # the reference gathers gradients there
     joint = JointLoss(LossWeights(), random_lpips(), FaceEmbedder("arcface").eval().requires_grad_(False)).to(device)
     torch.manual_seed(1)
     photo = torch.tanh(F.interpolate(torch.randn(batch_size, 3, 16, 16), size=(256, 256), mode="bicubic")).to(device)
@@ -63,7 +62,7 @@ def measure_training(device_name: str, batch_size: int, repeats: int) -> dict[st
         def step(run: Callable[[], dict[str, Tensor]] = run) -> dict[str, float]:
             outputs = run()
             outputs["loss"].backward()
-            for parameter in parameters:
+            for parameter in [*parameters, *model.generator.parameters()]:
                 parameter.grad = None
             return {name: value.item() for name, value in outputs.items()}  # waits for the device
 

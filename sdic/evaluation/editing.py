@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,23 +94,18 @@ def edit_and_measure(
     pictures = torch.cat([at_input_size(inversion.image.to(photo), inverter.geometry), edits(tried)])
     values = networks.attribute(attribute, pictures)
     moved = dict(zip([0.0, *tried], (truth.sign * (values - values[0])).tolist(), strict=True))
-    strengths, missed = [], []
-    for change in truth.changes:
-        knots = [0.0, *(change * share for share in SHARES)]
-        strength, out_of_reach = strength_for(change, knots, [moved[knot] for knot in knots])
-        strengths.append(strength)
-        missed.append(out_of_reach)
+    knots = {change: [0.0, *(change * share for share in SHARES)] for change in truth.changes}
+    reached = [strength_for(change, at, [moved[knot] for knot in at]) for change, at in knots.items()]
+    strengths = [strength for strength, _ in reached]
     final = edits(strengths)
-    found = measure(networks.able(EDIT_METRICS), truth.pictures, final, networks)
+    found: dict[str, Any] = measure(networks.able(EDIT_METRICS), truth.pictures, final, networks)
     found["attribute_error"] = (networks.attribute(attribute, final).cpu() - truth.values.cpu()).abs().tolist()
     found["moved"] = [moved[change] for change in truth.changes]
-    rows: dict[str, Numbers] = {label_of(change): {} for change in truth.changes}
-    kept, region = details_kept(final, truth.pictures, truth.bare), region_error(final, truth.pictures, photo)
-    for place, row in enumerate(rows.values()):
-        row.update({name: values[place] for name, values in found.items()})
-        row |= {"details_kept": kept[place], "region_l2": region[place]}
-        row |= {"strength": strengths[place], "out_of_reach": float(missed[place])}
-    return Edited(final, rows)
+    found["details_kept"] = details_kept(final, truth.pictures, truth.bare)
+    found["region_l2"] = region_error(final, truth.pictures, photo)
+    found |= {"strength": strengths, "out_of_reach": [float(missed) for _, missed in reached]}
+    rows = ({name: values[place] for name, values in found.items()} for place in range(len(truth.changes)))
+    return Edited(final, dict(zip(map(label_of, truth.changes), rows, strict=True)))
 
 
 def strength_for(asked: float, strengths: Sequence[float], moved: Sequence[float]) -> tuple[float, bool]:
@@ -131,8 +127,7 @@ def details_kept(edits: Tensor, truths: Tensor, bare: Tensor) -> list[float | No
     All [M, 3, H, W]; `bare` is the truth without details. 1 is perfect, 0 is what leaving all details out scores.
     """
     detailed = (truths - bare).abs().amax(1, keepdim=True) > DETAIL
-    error = ((edits - truths).square() * detailed).flatten(1).sum(1).tolist()
-    worst = ((bare - truths).square() * detailed).flatten(1).sum(1).tolist()
+    error, worst = (((x - truths).square() * detailed).flatten(1).sum(1).tolist() for x in (edits, bare))
     return [max(-1.0, 1 - e / w) if w > 0 else None for e, w in zip(error, worst, strict=True)]
 
 

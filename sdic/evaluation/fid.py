@@ -11,32 +11,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from sdic.errors import ConfigError
-
-
-class Moments:
-    """Mean and covariance of features, added up in float64."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sum: Tensor | None = None
-        self.products: Tensor | None = None
-
-    def add(self, features: Tensor) -> None:
-        """Take in features [N, F]."""
-        x = features.detach().double().cpu()
-        if self.sum is None or self.products is None:
-            self.sum, self.products = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1], x.shape[1])
-        self.count += len(x)
-        self.sum += x.sum(0)
-        self.products += x.t() @ x
-
-    def finish(self) -> tuple[Tensor, Tensor]:
-        """(mean [F], unbiased covariance [F, F]); ConfigError for fewer than two pictures."""
-        if self.count < 2 or self.sum is None or self.products is None:
-            raise ConfigError(f"a Fréchet distance needs at least two pictures, got {self.count}")
-        mean = self.sum / self.count
-        return mean, (self.products - self.count * torch.outer(mean, mean)) / (self.count - 1)
+from sdic.settings import require
 
 
 def frechet_distance(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
@@ -52,8 +27,12 @@ def frechet_distance(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> floa
 
 @torch.no_grad()
 def moments_of(batches: Iterable[Tensor], features: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Moments of the features [B, F] of pictures that come in batches [B, 3, H, W]."""
-    moments = Moments()
+    """(mean [F], unbiased covariance [F, F]), float64, of the features [B, F] of pictures that come in batches
+    [B, 3, H, W]; ConfigError for fewer than two pictures."""
+    count, total, products = 0, torch.zeros(()), torch.zeros(())
     for batch in batches:
-        moments.add(features(batch))
-    return moments.finish()
+        x = features(batch).detach().double().cpu()
+        count, total, products = count + len(x), total + x.sum(0), products + x.t() @ x
+    require(count >= 2, f"a Fréchet distance needs at least two pictures, got {count}")
+    mean = total / count
+    return mean, (products - count * torch.outer(mean, mean)) / (count - 1)

@@ -12,6 +12,7 @@ from sdic.domains import DOMAINS, Domain
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.loading import load
 from sdic.methods import METHODS, Inverter
+from sdic.settings import require
 
 LABEL = re.compile(r"[\w.+-]+")
 
@@ -35,10 +36,6 @@ class MethodEntry:
             "precision": self.inverter.precision,
         }
 
-    def variants(self) -> dict[str, Inverter]:
-        """name -> the same networks with other values of options that only edits depend on."""
-        return self.inverter.variants()
-
 
 def usual_methods(known: Domain) -> list[str]:
     """The methods that a domain has models of: those whose files are here, or all where no model's are."""
@@ -59,13 +56,11 @@ def resolve(words: Sequence[str], known: Domain | None) -> dict[str, str]:
         label, name = _split(word)
         model = _model(name, known)
         label = label or (name if name in METHODS or name in zoo.MODELS else Path(name).resolve().stem)
-        if not LABEL.fullmatch(label):
-            raise ConfigError(f"{word!r}: a method's label has letters, digits and . _ + - only; write LABEL=FILE")
-        if label in chosen:
-            raise ConfigError(f"two methods are called {label!r}; write LABEL={name} for one of them")
+        wanted = "a method's label has letters, digits and . _ + - only; write LABEL=FILE"
+        require(LABEL.fullmatch(label) is not None, f"{word!r}: {wanted}")
+        require(label not in chosen, f"two methods are called {label!r}; write LABEL={name} for one of them")
         chosen[label] = model
-    if not chosen:
-        raise ConfigError("no methods to evaluate: say which, as --methods METHOD,FILE")
+    require(bool(chosen), "no methods to evaluate: say which, as --methods METHOD,FILE")
     return chosen
 
 
@@ -90,8 +85,7 @@ def _model(name: str, known: Domain | None) -> str:
     cards = _cards(known)
     if name in METHODS:
         found = [card.name for card in cards.values() if card.method == name]
-        if len(found) > 1:
-            raise ConfigError(f"there are several models of {name!r}: name one of {', '.join(found)}")
+        require(len(found) < 2, f"there are several models of {name!r}: name one of {', '.join(found)}")
         if found:
             return found[0]
     if name in zoo.MODELS and name not in cards:
@@ -127,7 +121,6 @@ def domain_of_all(entries: Sequence[MethodEntry]) -> Domain:
     ConfigError where they name several.
     """
     names = sorted({entry.inverter.domain for entry in entries if entry.inverter.domain})
-    if len(names) > 1:
-        raise ConfigError(f"methods of domains {', '.join(names)}: say with --domain what the photos show")
+    require(len(names) < 2, f"methods of domains {', '.join(names)}: say with --domain what the photos show")
     name = names[0] if names else ""
     return DOMAINS.get(name) or Domain(name, entries[0].inverter.geometry)

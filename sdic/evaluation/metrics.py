@@ -30,10 +30,9 @@ class Networks:
 
 @dataclass(frozen=True)
 class Metric:
-    """compute: (photo, output, networks) -> [B]. better: "lower" or "higher". needs: the network it looks through."""
+    """compute: (photo, output, networks) -> [B]. needs: the network it looks through."""
 
     compute: Callable[[Tensor, Tensor, Networks], Tensor]
-    better: str
     needs: str = ""
 
 
@@ -72,11 +71,11 @@ def at_input_size(image: Tensor, geometry: Geometry) -> Tensor:
 
 
 METRICS: dict[str, Metric] = {
-    "l2": Metric(l2, "lower"),
-    "psnr": Metric(psnr, "higher"),
-    "ssim": Metric(ssim, "higher"),
-    "lpips": Metric(lpips, "lower", "lpips"),
-    "id": Metric(identity, "higher", "embedder"),
+    "l2": Metric(l2),
+    "psnr": Metric(psnr),
+    "ssim": Metric(ssim),
+    "lpips": Metric(lpips, "lpips"),
+    "id": Metric(identity, "embedder"),
 }
 """Every metric by name. A new one is a function and a line here."""
 

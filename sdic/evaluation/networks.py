@@ -61,8 +61,7 @@ def load_networks(known: Domain, device: torch.device, chosen: dict[str, str], s
     weights: dict[str, dict[str, str]] = {}
     found: dict[str, Any] = dict.fromkeys(ROLES)
     for role, name in names.items():
-        file = missing_file(name) if name else f"--{role} FILE"
-        if file:
+        if file := missing_file(name) if name else f"--{role} FILE":
             weights[role] = {"network": name, "needs": file}
             continue
         network = ROLES[role](name).to(device)
@@ -72,7 +71,9 @@ def load_networks(known: Domain, device: torch.device, chosen: dict[str, str], s
             continue
         found[role] = network
         weights[role] = {"network": name, "sha256": fingerprint(network)}
-    labels = {"perceptual": _label(names["perceptual"]), "identity": "id", "attributes": "attributes"}
+    # What tables call the distance of a network that is not there: LPIPS has a file of its own.
+    distance = {"": "lpips", "pretrained": "lpips", "random": "lpips_random"}.get(names["perceptual"], "perceptual")
+    labels = {"perceptual": distance, "identity": "id", "attributes": "attributes"}
     lacking = {labels[role]: f"needs {entry['needs']}" for role, entry in weights.items() if "needs" in entry}
     return MetricNetworks(found["perceptual"], found["identity"], found["attributes"], weights, lacking)
 
@@ -84,8 +85,3 @@ def check_attributes(networks: MetricNetworks, asked: Iterable[str]) -> None:
     if missing and measured:
         name = networks.weights["attributes"]["network"]
         raise ConfigError(f"{name} measures {', '.join(measured)}, not {', '.join(missing)}; see --attributes")
-
-
-def _label(name: str) -> str:
-    """What tables call the distance of a network that is not there: LPIPS has a file of its own."""
-    return {"": "lpips", "pretrained": "lpips", "random": "lpips_random"}.get(name, "perceptual")

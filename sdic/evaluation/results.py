@@ -6,6 +6,7 @@ weights, networks or pictures never meet.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -60,21 +61,16 @@ class ResultsFile:
 
     def _read(self) -> dict[str, dict[str, Any]]:
         lines: dict[str, dict[str, Any]] = {}
-        if not self.path.is_file():
-            return lines
-        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                content = json.loads(text)
+        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError, TypeError):  # an unfinished line
+                content = json.loads(line)
                 if "picture" in content:
                     lines[content.pop("picture")] = content
-            except (ValueError, TypeError):  # an unfinished line
-                continue
         return lines
 
 
 def _torn(handle: Any) -> bool:
     """Whether a file opened for appending ends within a line."""
-    if handle.seek(0, 2) == 0:
-        return False
-    handle.seek(-1, 2)
-    return bool(handle.read(1) != b"\n")
+    handle.seek(max(0, handle.seek(0, 2) - 1))
+    return handle.read(1) not in (b"", b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -25,7 +26,8 @@ from sdic.evaluation.pictures import Photos
 from sdic.evaluation.progress import ProgressBar
 from sdic.evaluation.quality import BATCH, generator_quality
 from sdic.evaluation.results import ResultsFile
-from sdic.evaluation.work import Evaluation, ResultsFiles, truths_folder
+from sdic.evaluation.work import Evaluation, truths_folder
+from sdic.settings import require
 from sdic.utils.files import write_atomic
 from sdic.utils.tensors import resolve_device
 
@@ -62,12 +64,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least in (("limit", 1), ("edit_limit", 0), ("generator", 0), ("sheet", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
-        if self.generator == 1:
-            raise ConfigError("generator must be 0 (not measured) or at least 2; some thousand are usual")
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError("device cuda: torch finds no CUDA device here; use --device cpu, or auto")
+            value = getattr(self, name)
+            require(value >= least, f"{name.replace('_', '-')} must be at least {least}, got {value}")
+        require(self.generator != 1, "generator must be 0 (not measured) or at least 2; some thousand are usual")
         if not self.domain and (not self.photos or not self.methods or name_methods(self.methods)):
             self.domain = next(name for name, entry in DOMAINS.items() if entry.truth)
         self.out = self.out or f"runs/evaluate/{self.domain or 'photos'}"
@@ -113,7 +112,7 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     directions, identities = _directions(known, changes, methods)
     shared = {"pictures": pictures.identity, "networks": networks.identity(), "device": device.type}
     files = _results_files(methods, shared, changes, identities, out)
-    evaluation = Evaluation(methods, networks, files, directions, out, edited, on_sheet, sheet_changes)
+    evaluation = Evaluation(methods, networks, *files, directions, out, edited, on_sheet, sheet_changes)
     evaluation.run(pictures, evaluation.missing(pictures.keys) or len(pictures) * len(methods))
     quality = None
     if settings.generator and source is not None:
@@ -149,11 +148,8 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
 def machine(device: torch.device) -> str:
     """What it ran on, in a line."""
     model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            model = next((line.split(":", 1)[1].strip() for line in handle if line.startswith("model name")), model)
-    except OSError:  # not Linux
-        pass
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as handle:  # not Linux
+        model = next((line.split(":", 1)[1].strip() for line in handle if line.startswith("model name")), model)
     text = f"{platform.system()}, {model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     return f"{text}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else text
 
@@ -165,10 +161,10 @@ def _changes(settings: Settings, source: type[TruthSource] | None) -> Changes:
         raise ConfigError(
             f"{whose} draws no pictures of its own; measure yours: sdic evaluate PHOTOS --domain {settings.domain}"
         )
-    if source is None and settings.attributes:
-        raise ConfigError(f"--attributes: {whose} has no edits to measure by them; leave it out")
-    if source is None and settings.generator:
-        raise ConfigError(f"--generator: {whose} draws no pictures of its own to compare with; leave it out")
+    if source is None:
+        require(not settings.attributes, f"--attributes: {whose} has no edits to measure by them; leave it out")
+        nothing = f"{whose} draws no pictures of its own to compare with; leave it out"
+        require(not settings.generator, f"--generator: {nothing}")
     if source is None or settings.photos or not settings.edit_limit:
         return {}
     return parse_changes(settings.changes, source.attributes)
@@ -182,8 +178,8 @@ def _directions(
     for name in changes:
         located = locate(name, known.name)
         directions[name], identities[name] = located.load(methods[0].inverter.generator), located.identity()
-        if directions[name].kind != "add":
-            raise ConfigError(f"direction {name!r} is of kind {directions[name].kind!r}: its strength 0 is not no edit")
+        kind = directions[name].kind
+        require(kind == "add", f"direction {name!r} is of kind {kind!r}: its strength 0 is not no edit")
         for entry in methods:
             generator = entry.inverter.generator
             directions[name].shift(generator.latent_avg.expand(1, generator.config.latent_rows, -1), 1.0)
@@ -192,17 +188,17 @@ def _directions(
 
 def _results_files(
     methods: Sequence[MethodEntry], shared: dict[str, Any], changes: Changes, identities: dict[str, str], out: Path
-) -> ResultsFiles:
+) -> tuple[dict[str, ResultsFile], dict[tuple[str, str], ResultsFile]]:
     folder = out / "results"
     inversions, edits = {}, {}
     for entry in methods:
         label, settings = entry.label, {**shared, **entry.identity()}
         inversions[label] = ResultsFile(folder, f"{label}-inversion", {"part": "inversion", **settings})
-        for way in ("", *entry.variants()) if changes else ():
+        for way in ("", *entry.inverter.variants()) if changes else ():
             asked = {"changes": {name: list(amounts) for name, amounts in changes.items()}, "directions": identities}
             name = f"{label}-{way or 'edit'}"
             edits[label, way] = ResultsFile(folder, name, {"part": "edit", "way": way, **asked, **settings})
-    return ResultsFiles(inversions, edits)
+    return inversions, edits
 
 
 def _quality(
@@ -212,23 +208,16 @@ def _quality(
     if networks.attributes is None:
         return networks.lacking["attributes"]
     inverter, count = entry.inverter, settings.generator
-    identity = {
-        "generator": inverter.fingerprint,
-        "attributes": networks.identity()["attributes"],
-        "seed": settings.seed,
-    }
-    where = {"pictures": settings.domain, "size": inverter.geometry.input_size, "device": inverter.device.type}
+    identity = {"generator": inverter.fingerprint, "attributes": networks.identity()["attributes"]}
+    where: dict[str, Any] = {"pictures": settings.domain, "size": inverter.geometry.input_size}
+    where |= {"device": inverter.device.type, "seed": settings.seed}
     where |= {"noise": "random"}  # in the first version it was the same for all samples
     results = ResultsFile(out / "results", "generator", {"part": "generator", **identity, **where})
     if str(count) not in results:
-        progress = ProgressBar(3 * -(-count // BATCH), "batch")
-        try:
-            features, step = networks.attributes.pooled, progress.step
-            found = generator_quality(
-                inverter.generator, inverter.geometry, features, source, count, settings.seed, step
-            )
-        finally:
-            progress.close()
+        with contextlib.closing(ProgressBar(3 * -(-count // BATCH), "batch")) as progress:
+            draw = count, settings.seed, progress.step
+            features = networks.attributes.pooled
+            found = generator_quality(inverter.generator, inverter.geometry, features, source, *draw)
         results.add(str(count), found)
     return {**results[str(count)], "pictures": count}
 
@@ -242,12 +231,12 @@ def _summarise(evaluation: Evaluation, keys: Sequence[str], edits_need: str) -> 
     for entry in evaluation.methods:
         label = entry.label
         edits: dict[str, Any] = {}
-        for (owner, way), file in evaluation.files.edits.items():
+        for (owner, way), file in evaluation.edits.items():
             if owner == label:
                 found = summary.of_edits(file.select(edited), lacking)
                 rows[f"{label} ({way.replace('_', '-')})" if way else label] = found
                 edits |= {way: found} if way else found
-        inversions = summary.of_inversions(evaluation.files.inversions[label].select(keys), lacking)
+        inversions = summary.of_inversions(evaluation.inversions[label].select(keys), lacking)
         results[label] = {**inversions, "edits": edits_need or edits}
     first = next(iter(results))
     several = [name for name in evaluation.sheet_changes if len(rows[first].get(name, ())) > 1]
@@ -268,11 +257,8 @@ def _text(
 ) -> str:
     by = [f"{role} {entry['network']}" for role, entry in networks.weights.items() if "sha256" in entry]
     parts = [tables.inversion_table(results, gains), f"Metric networks: {', '.join(by) or 'none'}."]
-    if edits_need:
-        parts.append(f"Edits: {edits_need}.")
-    if edits:
-        parts.append(tables.editing_table(edits))
-        parts.append(tables.changes_table(edits))
+    parts += [f"Edits: {edits_need}."] if edits_need else []
+    parts += [tables.editing_table(edits), tables.changes_table(edits)] if edits else []
     first = next(iter(results))
     for label, numbers in results.items():
         for name, found in numbers["edits"].get(BETTER, {}).items() if edits else ():
@@ -289,7 +275,7 @@ def _text(
 
 def _sheet(evaluation: Evaluation, size: int) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Photo, truth and every method's edit: a row for each picture on the sheet and each attribute."""
-    ways = evaluation.files.edits
+    ways = evaluation.edits
     labels = ["photo", "truth", *(f"{label}, {way}" if way else label for label, way in ways)]
     folder, rows = truths_folder(size), []
     for key in evaluation.on_sheet:

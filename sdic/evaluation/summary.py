@@ -35,11 +35,7 @@ INVERSION: dict[str, Column] = {
 """What is said of an inversion, where it was measured; a new metric is a line here."""
 
 EDITING: dict[str, Column] = {
-    "l2": Column("L2", 4, "lower"),
-    "lpips": Column("LPIPS", 4, "lower"),
-    "lpips_random": Column("LPIPS, random", 4, "lower"),
-    "perceptual": Column("perceptual", 4, "lower"),
-    "id": Column("ID", 3, "higher"),
+    **{name: INVERSION[name] for name in ("l2", "lpips", "lpips_random", "perceptual", "id")},
     "attribute_error": Column("attribute error", 2, "lower"),
     "moved": Column("moved", 2, ""),
     "details_kept": Column("details kept", 3, "higher"),
@@ -126,13 +122,7 @@ def better_up_to(first: dict[str, dict[str, Any]], other: dict[str, dict[str, An
     for name in DISTANCES:
         if isinstance(first[asked[0]].get(name, ""), str):
             continue
-        reached: Value = 0.0
-        for change in asked:
-            ours, theirs = other[change][name], first[change][name]
-            if ours is None or theirs is None or not ours < theirs:
-                break
-            reached = float(change)
-        else:
-            reached = None
-        found[name] = reached
+        pairs = [(other[change][name], first[change][name]) for change in asked]
+        count = [*(None not in pair and pair[0] < pair[1] for pair in pairs), False].index(False)
+        found[name] = None if count == len(asked) else float(asked[count - 1]) if count else 0.0
     return {**found, "largest": float(asked[-1])}

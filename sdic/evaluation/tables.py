@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from sdic.evaluation.summary import EDITING, GAINS, INVERSION, Column, Value, over_changes
+from sdic.evaluation.summary import EDITING, INVERSION, Column, Value, over_changes
 
 Edits = dict[str, dict[str, dict[str, dict[str, Any]]]]
 """Row's name -> attribute -> change -> numbers."""
@@ -16,38 +16,33 @@ ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 def inversion_table(results: dict[str, dict[str, Any]], gains: dict[str, dict[str, Value]]) -> str:
     """A row a method, and below them what each later one gains over the first."""
     first = next(iter(results), "")
-    columns = _present(INVERSION, results[first])
-    header = ["method", *_titles(columns), "images"]
-    rows = [
-        [label, *(_number(numbers[name], column) for name, column in columns.items()), str(numbers["images"])]
-        for label, numbers in results.items()
-    ]
+    columns = {name: column for name, column in INVERSION.items() if name in results[first]}
+    rows = [[label, *_cells(numbers, columns), str(numbers["images"])] for label, numbers in results.items()]
     for label, numbers in gains.items():
         rows.append([f"{label} against {first}", *(_gain(numbers[name], columns[name]) for name in columns), ""])
-    return table(header, rows)
+    return table(["method", *_titles(columns), "images"], rows)
 
 
 def editing_table(edits: Edits) -> str:
     """A row for each method and attribute: means over the changes asked for."""
     titles = {"moved": "moved / asked", "strength": "strength / asked"}
-    rows, columns = [], _columns(edits)
-    for attribute in _attributes(edits):
-        for label, found in edits.items():
-            means = over_changes(found[attribute])
-            cells = [_number(means[name], column) for name, column in columns.items()]
-            rows.append([label, f"{attribute} ±{', '.join(found[attribute])}", *cells])
+    columns = _columns(edits)
+    rows = [
+        [label, f"{attribute} ±{', '.join(found[attribute])}", *_cells(over_changes(found[attribute]), columns)]
+        for attribute in next(iter(edits.values()))
+        for label, found in edits.items()
+    ]
     return table(["method", "edit", *_titles(columns, titles)], rows)
 
 
 def changes_table(edits: Edits) -> str:
     """A row for each method, attribute and change."""
-    rows, columns = [], _columns(edits)
-    for attribute in _attributes(edits):
-        for change in next(iter(edits.values()))[attribute]:
+    columns, rows = _columns(edits), []
+    for attribute, changes in next(iter(edits.values())).items():
+        for change in changes:
             for label, found in edits.items():
                 numbers = found[attribute][change]
-                cells = [_number(numbers[name], column) for name, column in columns.items()]
-                rows.append([label, f"{attribute} ±{change}", *cells, str(numbers["images"])])
+                rows.append([label, f"{attribute} ±{change}", *_cells(numbers, columns), str(numbers["images"])])
     return table(["method", "edit", *_titles(columns), "images"], rows)
 
 
@@ -70,44 +65,25 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first column to the left, the others to the right."""
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    text = []
-    for line in lines:
-        cells = [
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        text.append(f"| {' | '.join(cells)} |")
-    rule = ["-" * width if not i else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    text.insert(1, f"| {' | '.join(rule)} |")
-    return "\n".join(text)
-
-
-def _present(columns: dict[str, Column], numbers: dict[str, Any]) -> dict[str, Column]:
-    return {name: column for name, column in columns.items() if name in numbers}
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    aligned = ([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])] for first, *others in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in aligned)
 
 
 def _columns(edits: Edits) -> dict[str, Column]:
     changes = next(iter(next(iter(edits.values())).values()))
-    return _present(EDITING, next(iter(changes.values())))
+    return {name: column for name, column in EDITING.items() if name in next(iter(changes.values()))}
 
 
 def _titles(columns: dict[str, Column], other: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     return [other.get(name, column.title) + ARROWS[column.better] for name, column in columns.items()]
 
 
-def _attributes(edits: Edits) -> list[str]:
-    return list(next(iter(edits.values()), {}))
-
-
-def _number(value: Value, column: Column) -> str:
-    return "-" if value is None else value if isinstance(value, str) else f"{value:.{column.digits}f}"
+def _cells(numbers: Mapping[str, Value], columns: Mapping[str, Column]) -> list[str]:
+    values = [(numbers[name], column.digits) for name, column in columns.items()]
+    return ["-" if v is None else v if isinstance(v, str) else f"{v:.{digits}f}" for v, digits in values]
 
 
 def _gain(value: Value, column: Column) -> str:
-    if not isinstance(value, float | int) or column.gain not in GAINS:
-        return "-"
-    if column.gain == "ratio":
-        return f"x {value:.2f}"
-    if column.gain == "share":
-        return f"{100 * value:+.0f}% of the rest"
-    return f"{value:+.{column.digits}f}"
+    formats = {"difference": f"{{:+.{column.digits}f}}", "ratio": "x {:.2f}", "share": "{:+.0%} of the rest"}
+    return formats[column.gain].format(value) if isinstance(value, float | int) and column.gain else "-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,22 +26,16 @@ INVERSION_METRICS = ("psnr", "ssim", "l2", "lpips", "id")
 PICTURES = "pictures"
 
 
-@dataclass(frozen=True)
-class ResultsFiles:
-    """inversions: by method. edits: by method and way to edit ("" is the method's own)."""
-
-    inversions: dict[str, ResultsFile]
-    edits: dict[tuple[str, str], ResultsFile]
-
-
 @dataclass
 class Evaluation:
-    """directions: by attribute; empty where nothing is edited. edited: keys of the pictures that are.
+    """inversions: by method. edits: by method and way to edit ("" is the method's own).
+    directions: by attribute; empty where nothing is edited. edited: keys of the pictures that are.
     on_sheet: those of them that the sheet has, and by how much: attribute -> change."""
 
     methods: Sequence[MethodEntry]
     networks: MetricNetworks
-    files: ResultsFiles
+    inversions: dict[str, ResultsFile]
+    edits: dict[tuple[str, str], ResultsFile]
     directions: dict[str, Direction]
     out: Path
     edited: set[str]
@@ -50,25 +45,22 @@ class Evaluation:
 
     def run(self, pictures: Pictures, total: int) -> None:
         """Measure what is not in the results files."""
-        progress = ProgressBar(total, "measurement")
-        try:
+        with closing(ProgressBar(total, "measurement")) as progress:
             for picture in pictures.read(self.lacking, self.lacking_edits):
                 self._do(picture, progress)
-        finally:
-            progress.close()
 
     def lacking(self, key: str) -> bool:
         """Whether anything of a picture is still to be measured."""
-        return any(key not in file for file in self.files.inversions.values()) or self.lacking_edits(key)
+        return any(key not in file for file in self.inversions.values()) or self.lacking_edits(key)
 
     def lacking_edits(self, key: str) -> bool:
         """Whether any edit of a picture is."""
-        return any(self._lacks(file, key) for file in self.files.edits.values())
+        return any(self._lacks(file, key) for file in self.edits.values())
 
     def missing(self, keys: Sequence[str]) -> int:
         """How many measurements of these pictures are."""
-        inversions = sum(key not in file for file in self.files.inversions.values() for key in keys)
-        return inversions + sum(self._lacks(file, key) for file in self.files.edits.values() for key in keys)
+        inversions = sum(key not in file for file in self.inversions.values() for key in keys)
+        return inversions + sum(self._lacks(file, key) for file in self.edits.values() for key in keys)
 
     def sheet_file(self, folder: str, key: str, attribute: str = "") -> str:
         """The file of a picture for the sheet, relative to `out`; `truths_folder` has photos and truths."""
@@ -85,9 +77,9 @@ class Evaluation:
         if picture.key in self.on_sheet and picture.truths:
             self._write_truths(picture)
         for entry in self.methods:
-            results = self.files.inversions[entry.label]
-            ways = {"": entry.inverter, **entry.variants()} if picture.truths else {}
-            ways = {way: i for way, i in ways.items() if self._lacks(self.files.edits[entry.label, way], picture.key)}
+            results = self.inversions[entry.label]
+            ways = {"": entry.inverter, **entry.inverter.variants()} if picture.truths else {}
+            ways = {way: i for way, i in ways.items() if self._lacks(self.edits[entry.label, way], picture.key)}
             if picture.key in results and not ways:
                 continue
             inversion, seconds = self._invert(entry, picture)
@@ -98,7 +90,7 @@ class Evaluation:
                 results.add(picture.key, {**{name: value[0] for name, value in found.items()}, "seconds": seconds})
             for way, inverter in ways.items():
                 progress.step(f"editing with {entry.label}{f', {way}' if way else ''}")
-                self._edit(inverter, self.files.edits[entry.label, way], picture, inversion)
+                self._edit(inverter, self.edits[entry.label, way], picture, inversion)
 
     def _invert(self, entry: MethodEntry, picture: Picture) -> tuple[Inversion, float]:
         """The inversion and how long it took; the first one of a run, which is slow, is done twice."""

@@ -114,19 +114,11 @@ class FastSynthesis(Synthesis):
         taps = taps + tiles[:, :, :, middle, :, middle].permute(0, 1, 3, 5, 2, 4)
         return taps.clamp(-1, 1).mean((2, 3))
 
-    def _run(self, state: GeneratorState, last: int, latent: Tensor, changes: Changes) -> GeneratorState:
-        state = self.with_rgb(state, latent, changes)
-        while state.layer < last:
-            end = state.layer + 2
-            if end % 2 == 0 and end <= last and self._in_strips(end, latent, changes):
-                state = self._block(state, latent, changes)
-            else:
-                state = self.with_rgb(self._convolve(state, latent, changes), latent, changes)
-        return state
-
-    def _block(self, state: GeneratorState, latent: Tensor, changes: Changes) -> GeneratorState:
-        """The next two layers and their RGB."""
+    def _advance(self, state: GeneratorState, last: int, latent: Tensor, changes: Changes) -> GeneratorState:
+        """The next two layers and their RGB, where they are computed in strips."""
         end = state.layer + 2
+        if end % 2 or end > last or not self._in_strips(end, latent, changes):
+            return super()._advance(state, last, latent, changes)
         keep = end < self.config.layers - 1  # nothing reads the feature of the last layer
         feature, fresh = block_in_strips(state.feature, self._folded_block(end - 1, latent, changes), keep)
         assert state.rgb is not None

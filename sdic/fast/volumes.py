@@ -44,16 +44,13 @@ def slice_volumes(network: nn.Module) -> None:
 def _by_slices(conv: nn.Conv3d) -> bool:
     depth, height, width = conv.kernel_size
     half = (depth // 2, height // 2, width // 2)
-    return depth in (1, 3) and height == width and conv.padding == half and conv.groups == 1 and _plain(conv)
+    plain = len(set(conv.stride)) == 1 and conv.dilation == (1, 1, 1) and conv.padding_mode == "zeros"
+    return plain and depth in (1, 3) and height == width and conv.padding == half and conv.groups == 1
 
 
 def _by_phases(conv: nn.ConvTranspose3d) -> bool:
     sizes = (conv.kernel_size, conv.stride, conv.padding, conv.output_padding)
     return conv.out_channels == 1 and sizes == ((4, 4, 4), (2, 2, 2), (1, 1, 1), (0, 0, 0))
-
-
-def _plain(conv: nn.Conv3d) -> bool:
-    return len(set(conv.stride)) == 1 and conv.dilation == (1, 1, 1) and conv.padding_mode == "zeros"
 
 
 class VolumeEntry(nn.Module):
@@ -67,11 +64,9 @@ class VolumeEntry(nn.Module):
     def __init__(self, first: nn.Conv3d, second: nn.Conv3d):
         super().__init__()
         self.first = nn.Conv2d(3, first.out_channels, 3, 1, 1)
-        self.first.weight.copy_(first.weight[:, 0])
-        self.first.bias.copy_(first.bias)  # type: ignore[union-attr, arg-type]
+        self.first.load_state_dict({"weight": first.weight[:, 0], "bias": first.bias})
         self.second = VolumeConv(second.in_channels, second.out_channels, 3, 2, (1, 0, 1))
-        self.second.weight.copy_(second.weight)
-        self.second.bias.copy_(second.bias)  # type: ignore[union-attr, arg-type]
+        self.second.load_state_dict(second.state_dict())
 
     def forward(self, volume: Tensor) -> Tensor:
         return torch.cat([self._one(part) for part in volume[:, 0]])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -41,8 +43,8 @@ class JointLoss(nn.Module):
         if (weights.lpips > 0 and lpips is None) or (weights.id > 0 and embedder is None):
             raise ValueError("a term with a weight needs its network")
         self.weights = weights
-        self.lpips = lpips
-        self.embedder = embedder
+        self.lpips: Any = lpips
+        self.embedder: Any = embedder
         self.l2_form: L2Form = l2_form
         self.edit_form: EditForm = edit_form
 
@@ -56,22 +58,16 @@ class JointLoss(nn.Module):
         enhanced_feature: Tensor | None,
     ) -> dict[str, Tensor]:
         """Scalars by name: each term before its weight, and their weighted sum "loss" (eq. 9)."""
-        weights, terms, total = self.weights, {}, []
-        if weights.l2 > 0:
-            terms["l2"] = l2_loss(photo, output, self.l2_form)
-            total.append(weights.l2 * terms["l2"])
-        if weights.lpips > 0:
-            assert self.lpips is not None
-            terms[self.lpips.name] = self.lpips(photo, output).mean()
-            total.append(weights.lpips * terms[self.lpips.name])
-        if weights.id > 0:
-            assert self.embedder is not None
-            terms["id"] = identity_loss(self.embedder, photo, output)
-            total.append(weights.id * terms["id"])
-        if weights.edit > 0:
-            terms["edit"] = edit_loss(latent, enhanced_latent, feature, enhanced_feature, self.edit_form)
-            total.append(weights.edit * terms["edit"])
-        return {"loss": sum(total[1:], total[0]), **terms}
+        latents, features = (latent, enhanced_latent), (feature, enhanced_feature)
+        known: list[tuple[float, str, Callable[[], Tensor]]] = [
+            (self.weights.l2, "l2", lambda: l2_loss(photo, output, self.l2_form)),
+            (self.weights.lpips, getattr(self.lpips, "name", ""), lambda: self.lpips(photo, output).mean()),
+            (self.weights.id, "id", lambda: identity_loss(self.embedder, photo, output)),
+            (self.weights.edit, "edit", lambda: edit_loss(*latents, *features, self.edit_form)),
+        ]
+        terms = {name: (weight, compute()) for weight, name, compute in known if weight > 0}
+        first, *others = (weight * value for weight, value in terms.values())
+        return {"loss": sum(others, first), **{name: value for name, (_, value) in terms.items()}}
 
     def of(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
         """The same of any method's inversion; a method without a feature has the code's part of the editing loss."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sdic.errors import ConfigError
 from sdic.networks.dipn import Preset
 from sdic.networks.layers import EqualConv2d, ScaledLeakyReLU, conv2d_norm
+from sdic.settings import require
 
 Fusion = Literal["attention", "affine"]
 GRID = 64  # side of the grid that the release views as rows of D numbers
@@ -42,10 +43,8 @@ class DICNConfig:
     latent_maps: int = 18
 
     def __post_init__(self) -> None:
-        if self.preset not in ("released", "paper"):
-            raise ConfigError(f"preset must be 'released' or 'paper', got {self.preset!r}")
-        if self.fusion not in ("attention", "affine"):
-            raise ConfigError(f"fusion must be 'attention' or 'affine', got {self.fusion!r}")
+        require(self.preset in ("released", "paper"), f"preset must be 'released' or 'paper', got {self.preset!r}")
+        require(self.fusion in ("attention", "affine"), f"fusion must be 'attention' or 'affine', got {self.fusion!r}")
         if self.preset == "released" and self.latent_maps * GRID * GRID % self.style_dim:
             raise ConfigError(f"latent_maps * {GRID * GRID} must be a multiple of style_dim {self.style_dim}")
 
@@ -65,17 +64,17 @@ class MapEncoder(nn.Module):
 
     def __init__(self, config: DICNConfig):
         super().__init__()
-        released = config.preset == "released"
+        width = config.feature_channels
         halvings = max(0, round(math.log2(config.map_size / config.feature_size)))
         first_stride = 2 if halvings > 2 else 1
         second, third = (2 if halvings > 0 else 1), (2 if halvings > 1 else 1)
         self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, first_stride, 1, bias=False), nn.BatchNorm2d(32), nn.PReLU(32))
-        convs: list[nn.Module] = [conv2d_norm(32, 64, 3, second)]
-        if released:
-            convs.append(nn.Conv2d(64, 64, 3, 1, 1, bias=False))
-        convs.append(conv2d_norm(64, config.feature_channels, 3, third))
-        convs.append(nn.Conv2d(config.feature_channels, config.feature_channels, 3, 1, 1, bias=False))
-        self.convs = nn.Sequential(*convs)
+        self.convs = nn.Sequential(
+            conv2d_norm(32, 64, 3, second),
+            *([nn.Conv2d(64, 64, 3, 1, 1, bias=False)] if config.preset == "released" else []),
+            conv2d_norm(64, width, 3, third),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+        )
 
     def forward(self, discrepancy: Tensor, size: torch.Size) -> Tensor:
         x = self.convs(self.stem(discrepancy))
@@ -92,9 +91,8 @@ class FeatureFusion(nn.Module):
         super().__init__()
         channels = config.feature_channels
         self.encode = MapEncoder(config)
-        self.attention: nn.Module | None = None
-        self.gain: nn.Module | None = None
-        if config.fusion == "attention":
+        self.attends = config.fusion == "attention"
+        if self.attends:
             self.attention = nn.Sequential(
                 conv2d_norm(channels, channels), nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
             )
@@ -104,9 +102,8 @@ class FeatureFusion(nn.Module):
 
     def forward(self, discrepancy: Tensor, feature: Tensor) -> Tensor:
         f = self.encode(discrepancy, feature.shape[2:])
-        if self.attention is not None:
+        if self.attends:
             return torch.sigmoid(self.attention(f + feature)) * f + feature
-        assert self.gain is not None
         return (1 + self.gain(f)) * feature + self.offset(f)
 
 
@@ -121,24 +118,14 @@ class ReleasedLatentAffine(nn.Module):
             EqualConv2d(3, maps, 3, padding=1), ScaledLeakyReLU(), EqualConv2d(maps, maps, 3, padding=1)
         )
         inputs = maps * GRID * GRID // config.style_dim
-        hidden = inputs // 2
-        self.mix = nn.Sequential(
-            nn.Conv1d(inputs, hidden, 1),
-            nn.BatchNorm1d(hidden),
-            nn.LeakyReLU(0.01, inplace=True),
-            nn.Conv1d(hidden, rows, 1),
-        )
-        self.gamma = self._head(rows)
-        self.theta = self._head(rows)
+        self.mix = self._two_convs(inputs, inputs // 2, rows, 1, bias=True)
+        self.gamma = self._two_convs(rows, rows, rows, 3, bias=False)
+        self.theta = self._two_convs(rows, rows, rows, 3, bias=False)
 
     @staticmethod
-    def _head(rows: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Conv1d(rows, rows, 3, padding=1),
-            nn.BatchNorm1d(rows),
-            nn.LeakyReLU(0.01, inplace=True),
-            nn.Conv1d(rows, rows, 1, bias=False),
-        )
+    def _two_convs(inputs: int, hidden: int, rows: int, size: int, *, bias: bool) -> nn.Sequential:
+        first, last = nn.Conv1d(inputs, hidden, size, padding=size // 2), nn.Conv1d(hidden, rows, 1, bias=bias)
+        return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.LeakyReLU(0.01, inplace=True), last)
 
     def forward(self, discrepancy: Tensor, latent: Tensor) -> Tensor:
         maps = F.interpolate(self.maps(discrepancy), size=(GRID, GRID), mode="bilinear", align_corners=False)
@@ -156,9 +143,7 @@ class PaperLatentAffine(nn.Module):
         self.gamma = self._branch(rows)
         self.theta = self._branch(rows)
         side = 2 ** (int(math.log2(config.style_dim)) // 2)
-        self.grid = (side, config.style_dim // side)
-        if side * self.grid[1] != config.style_dim:
-            self.grid = (1, config.style_dim)
+        self.grid = (side, config.style_dim // side) if config.style_dim % side == 0 else (1, config.style_dim)
 
     @staticmethod
     def _branch(rows: int) -> nn.Sequential:

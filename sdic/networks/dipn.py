@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.errors import ConfigError
 from sdic.networks.irse import IRBlock
 from sdic.networks.layers import ConvNormAct, conv2d_norm, conv3d_norm, up2d_norm, up3d_norm
+from sdic.settings import require
 
 Preset = Literal["released", "paper"]
 MapSource = Literal["predicted", "difference", "refined"]
@@ -42,10 +42,9 @@ class DIPNConfig:
     map: MapSource = "predicted"
 
     def __post_init__(self) -> None:
-        if self.map not in ("predicted", "difference", "refined"):
-            raise ConfigError(f"map must be 'predicted', 'difference' or 'refined', got {self.map!r}")
-        if self.preset not in ("released", "paper"):
-            raise ConfigError(f"preset must be 'released' or 'paper', got {self.preset!r}")
+        known = ("predicted", "difference", "refined")
+        require(self.map in known, f"map must be 'predicted', 'difference' or 'refined', got {self.map!r}")
+        require(self.preset in ("released", "paper"), f"preset must be 'released' or 'paper', got {self.preset!r}")
 
 
 ENCODER = (16, 24, 32, 96, 160)  # channels of the five 3x3 convolutions, strides 1, 2, 1, 2, 2
@@ -132,7 +131,6 @@ class GuidedFusion(nn.Module):
         super().__init__()
         self.guide: nn.Module
         self.attention: nn.Module | None = None
-        self.output: nn.Module | None = None
         if preset == "released":  # 2D guide, broadcast over depth
             hidden = guide_channels // 2
             self.guide = nn.Sequential(conv2d_norm(guide_channels, hidden, 1), nn.Conv2d(hidden, channels, 1))
@@ -140,9 +138,10 @@ class GuidedFusion(nn.Module):
                 self.attention = nn.Sequential(
                     conv3d_norm(channels, channels, (1, 5, 5)), nn.Conv3d(channels, channels, 1, bias=False)
                 )
-            self.output = conv3d_norm(channels, channels, (1, 5, 5))
+            self.output: nn.Module = conv3d_norm(channels, channels, (1, 5, 5))
         else:  # a 3D convolution gives the guide the dimensions of the volume
             self.guide = nn.Conv3d(1, channels, 3, 1, 1)
+            self.output = nn.Identity()
             if attention:
                 self.attention = nn.Conv3d(channels, channels, 5, 1, 2)
         self.broadcast = preset == "released"
@@ -155,8 +154,7 @@ class GuidedFusion(nn.Module):
             guide = self.guide(guide)
         # eq. 1: W = sigmoid(f(G + C)); eq. 2: G' = W * C + G
         weight = torch.sigmoid(self.attention(guide + volume)) if self.attention is not None else 1.0
-        volume = weight * guide + volume
-        return volume if self.output is None else self.output(volume)
+        return self.output(weight * guide + volume)
 
 
 class DiscrepancyHourglass(nn.Module):

@@ -5,7 +5,9 @@ Shapes: B batch, C channels, H and W height and width. "SE" is squeeze-and-excit
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -44,9 +46,8 @@ class IRBlock(nn.Module):
         self.stride = stride
         self.project = None
         if in_channels != out_channels:
-            self.project = nn.Sequential()
-            self.project.add_module("conv", nn.Conv2d(in_channels, out_channels, 1, stride, bias=False))
-            self.project.add_module("norm", nn.BatchNorm2d(out_channels))
+            conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.project = nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(out_channels)))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x[:, :, :: self.stride, :: self.stride] if self.project is None else self.project(x)
@@ -61,21 +62,15 @@ class IRBody(nn.Module):
 
     def __init__(self, blocks: Sequence[int] = IR50, widths: Sequence[int] = WIDTHS, *, se: bool = True):
         super().__init__()
-        self.stem = nn.Sequential()
-        self.stem.add_module("conv", nn.Conv2d(3, widths[0], 3, 1, 1, bias=False))
-        self.stem.add_module("norm", nn.BatchNorm2d(widths[0]))
-        self.stem.add_module("act", nn.PReLU(widths[0]))
-        self.blocks = nn.ModuleList()
         inputs = widths[0]
+        conv = nn.Conv2d(3, inputs, 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(inputs), act=nn.PReLU(inputs)))
+        self.blocks = nn.ModuleList()
         for count, width in zip(blocks, widths, strict=True):
             for index in range(count):
                 self.blocks.append(IRBlock(inputs, width, 2 if index == 0 else 1, se=se))
                 inputs = width
-        ends, total = [], 0
-        for count in blocks:
-            total += count
-            ends.append(total - 1)
-        self.stage_ends = tuple(ends)
+        self.stage_ends = tuple(count - 1 for count in accumulate(blocks))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = self.stem(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,11 @@ class ScaledLeakyReLU(nn.Module):
         return F.leaky_relu(x, 0.2) * GAIN
 
 
+def shrink(image: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Bilinear interpolation without antialiasing, as the release brings its pictures to 256 px. [B, 3, H, W]."""
+    return F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch normalisation, LeakyReLU(0.01): the "BasicConv" of SDIC, in 2D or 3D.
 
@@ -60,10 +66,7 @@ class ConvNormAct(nn.Sequential):
 
     def __init__(self, conv: nn.Module, out_channels: int, dims: int):
         norm = nn.BatchNorm2d(out_channels) if dims == 2 else nn.BatchNorm3d(out_channels)
-        super().__init__()
-        self.conv = conv
-        self.norm = norm
-        self.act = nn.LeakyReLU(0.01, inplace=True)
+        super().__init__(OrderedDict(conv=conv, norm=norm, act=nn.LeakyReLU(0.01, inplace=True)))
 
 
 def conv2d_norm(i: int, o: int, size: int = 3, stride: int = 1) -> ConvNormAct:

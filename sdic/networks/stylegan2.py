@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sdic.changes import Changes, Noise, Styles
 from sdic.errors import ConfigError
-from sdic.networks.layers import GAIN, EqualLinear
+from sdic.networks.layers import GAIN, EqualLinear, shrink
 from sdic.ops import StyledConvWeights, styled_conv, upsample_rgb
 from sdic.types import GeneratorState
 
@@ -288,8 +288,12 @@ class Synthesis(nn.Module):
         """Layers up to `last`, each even one followed by its RGB."""
         state = self.with_rgb(state, latent, changes)
         while state.layer < last:
-            state = self.with_rgb(self._convolve(state, latent, changes), latent, changes)
+            state = self._advance(state, last, latent, changes)
         return state
+
+    def _advance(self, state: GeneratorState, last: int, latent: Tensor, changes: Changes) -> GeneratorState:
+        """One layer and its RGB, or several of those up to `last`."""
+        return self.with_rgb(self._convolve(state, latent, changes), latent, changes)
 
     def _convolve(self, state: GeneratorState, latent: Tensor, changes: Changes) -> GeneratorState:
         layer = state.layer + 1
@@ -343,8 +347,3 @@ class Generator(nn.Module):
         """The mean of w over `count` draws from `seed`: [D]."""
         z = torch.randn(count, self.config.style_dim, generator=torch.Generator().manual_seed(seed))
         return self.mapping(z.to(self.latent_avg)).mean(0)
-
-
-def shrink(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Bilinear interpolation without antialiasing, as the release brings its pictures to 256 px. [B, 3, H, W]."""
-    return F.interpolate(image, size=size, mode="bilinear", align_corners=False)

@@ -17,12 +17,12 @@ import torch
 from sdic import zoo
 from sdic.direction import Direction
 from sdic.editing.directions import Located
+from sdic.editing.words import Edit
 from sdic.errors import ConfigError, SdicError
 from sdic.loading import load, weights_of_run
 from sdic.methods import Inverter, find_method
 from sdic.methods.options import make_options, parse_value
 from sdic.pictures import domain_of
-from sdic.runner.edits import Edit
 from sdic.runner.records import FOLDER
 from sdic.runner.settings import RunSettings
 from sdic.utils.files import sha256_of, write_atomic

@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sdic.editing.words import Edit
 from sdic.errors import CheckpointError, SdicError
-from sdic.runner.edits import Edit
 from sdic.runner.inputs import Content, InversionItem, Item
 from sdic.runner.model import LazyModel
 from sdic.runner.records import DONE, FAILED, FOLDER, SKIPPED, Outcome, OutputError, Record, decided, key_of, writing

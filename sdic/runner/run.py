@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sdic.config import to_plain
+from sdic.editing.words import Edit, parse_edits, warn_of_limits
 from sdic.methods import slow_on_cpu
-from sdic.runner.edits import Edit, parse_edits, warn_of_limits
 from sdic.runner.inputs import find
 from sdic.runner.model import LazyModel
 from sdic.runner.pipeline import SMALL, Pipeline

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 from sdic.domains import DOMAINS
 from sdic.editing.manifest import known_directions
-from sdic.errors import ConfigError, UnknownNameError, did_you_mean
+from sdic.errors import ConfigError, UnknownNameError
 from sdic.methods import check_precision
 from sdic.utils.images import PIXEL_LIMIT
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
+from sdic.utils.tensors import resolve_device
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,7 @@ class RunSettings:
     wait_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        device = self.device.split(":")[0]
-        if device not in DEVICES:
-            wrong = f"device must be one of {', '.join(DEVICES)}, got {device!r}"
-            raise ConfigError(wrong + did_you_mean(device, DEVICES))
+        resolve_device(self.device)  # ConfigError for one that is not here
         check_precision(self.precision)
         for name, least in (("batch_size", 0), ("limit", 0), ("sheet_rows", 0), ("sheet_pages", 0), ("max_pixels", 1)):
             if getattr(self, name) < least:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -43,12 +42,12 @@ class GlobalBatchNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
-            return F.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self._rate(), self.eps
-            )
+            return super().forward(x)
         world = dist.get_world_size()
         assert self.running_mean is not None
         assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         values = x.to(self.running_mean.dtype)
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
@@ -58,17 +57,11 @@ class GlobalBatchNorm(_BatchNorm):
         variance = _SumOverProcesses.apply(centred.square().mean(axes)) / world
         with torch.no_grad():
             count = values.numel() // values.shape[1] * world
-            rate = self._rate()
-            self.running_mean.lerp_(mean, rate)
-            self.running_var.lerp_(variance * (count / max(1, count - 1)), rate)
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / max(1, count - 1)), self.momentum)
         out = centred * torch.rsqrt(variance + self.eps).reshape(shape)
         return (out * self.weight.reshape(shape) + self.bias.reshape(shape)).to(x.dtype)
-
-    def _rate(self) -> float:
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        assert self.momentum is not None
-        return self.momentum
 
 
 def prepare(module: nn.Module, mode: str) -> nn.Module:

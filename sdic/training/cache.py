@@ -16,6 +16,7 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ class FirstPassCache:
     def __init__(self, folder: str | os.PathLike[str], names: Sequence[str]):
         self.folder = Path(folder)
         self.names = tuple(names)
-        self._places: dict[str, tuple[Path, int]] = {}
-        self._sums: dict[str, int] = {}  # of entries; shards of earlier versions have none
+        self._places: dict[str, tuple[Path, int, int | None]] = {}  # with a checksum; earlier versions wrote none
         self._open: dict[tuple[int, Path], Any] = {}
         self._damaged = False
         self.reload()
@@ -67,16 +67,15 @@ class FirstPassCache:
         """Find what is on disk now. Shards that cannot be read are deleted, and their entries made again."""
         from safetensors import SafetensorError, safe_open
 
-        known = {path for path, _ in self._places.values()}
+        known = {path for path, _, _ in self._places.values()}
         for path in sorted(self.folder.glob("*.safetensors")):
             if path in known:
                 continue
             try:
                 with safe_open(str(path), framework="pt") as handle:
                     about = handle.metadata() or {}
-                digests, sums = json.loads(about["digests"]), json.loads(about.get("sums", "[]"))
-                self._places.update({digest: (path, row) for row, digest in enumerate(digests)})
-                self._sums.update(zip(digests, sums, strict=False))
+                sums = zip_longest(json.loads(about["digests"]), json.loads(about.get("sums", "[]")))
+                self._places.update({digest: (path, row, total) for row, (digest, total) in enumerate(sums)})
             except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
                 logger.warning("%s is damaged (%s); what it held is computed anew", path, error)
                 self._damaged = True
@@ -95,13 +94,13 @@ class FirstPassCache:
             return None
         from safetensors import safe_open
 
-        path, row = self._places[digest]
+        path, row, total = self._places[digest]
         key = (os.getpid(), path)
         if key not in self._open:
             self._open[key] = safe_open(str(path), framework="pt")
         handle = self._open[key]
         entry = {name: handle.get_slice(name)[row] for name in handle.keys()}  # noqa: SIM118 - not a dict
-        if self._sums.get(digest, _sum(entry)) != _sum(entry):
+        if total is not None and total != _sum(entry):
             logger.warning("%s: entry %d is damaged; it is computed anew each time (delete the file)", path, row)
             del self._places[digest]
             return None

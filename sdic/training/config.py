@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sdic.settings import require, section, setting
+from sdic.settings import at_least, require, section, setting
 
 
 @dataclass
@@ -39,20 +39,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require(self.dir != "", "run.dir must name a folder")
-        for name, least in (("images", 1), ("keep_last", 1)):
-            require(getattr(self, name) >= least, f"run.{name} must be at least {least}, got {getattr(self, name)}")
-        every = (
-            "minutes",
-            "fit_minutes",
-            "save_every",
-            "piece_mib",
-            "log_every",
-            "pictures_every",
-            "pictures",
-            "threads",
-        )
-        for name in every:
-            require(getattr(self, name) >= 0, f"run.{name} must be 0 or more, got {getattr(self, name)}")
+        at_least(self, 1, "images keep_last", "run.")
+        at_least(self, 0, "minutes fit_minutes save_every piece_mib log_every pictures_every pictures threads", "run.")
 
 
 @dataclass
@@ -88,10 +76,8 @@ class OptimConfig:
         for name in ("beta1", "beta2"):
             require(0 <= getattr(self, name) < 1, f"optim.{name} must be in [0, 1), got {getattr(self, name)}")
         require(self.eps > 0, f"optim.eps must be above 0, got {self.eps}")
-        for name in ("batch", "accumulate"):
-            require(getattr(self, name) >= 1, f"optim.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("clip", "ema_images"):
-            require(getattr(self, name) >= 0, f"optim.{name} must be 0 (off) or more, got {getattr(self, name)}")
+        at_least(self, 1, "batch accumulate", "optim.")
+        at_least(self, 0, "clip ema_images", "optim.", "0 (off)")
         require(
             self.batch % self.accumulate == 0,
             f"optim.batch={self.batch} cannot be split into optim.accumulate={self.accumulate} equal parts",
@@ -106,7 +92,7 @@ class ValidationConfig:
     best: str = setting("", "the value by which the best weights are kept; empty: none are")
 
     def __post_init__(self) -> None:
-        require(self.every >= 0, f"validation.every must be 0 (never) or more, got {self.every}")
+        at_least(self, 0, "every", "validation.", "0 (never)")
 
 
 @dataclass

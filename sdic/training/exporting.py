@@ -27,11 +27,7 @@ def export(
 
     Returns the root mean square change over that standard deviation, as measured.
     """
-    halved: dict[str, nn.Module] = {}
-    for role, network in networks.items():
-        twin = copy.deepcopy(network)
-        twin.load_state_dict({k: v.half() if v.is_floating_point() else v for k, v in twin.state_dict().items()})
-        halved[role] = twin
+    halved = {role: copy.deepcopy(network).half().float() for role, network in networks.items()}
     with torch.no_grad():
         full, half = outputs(networks).float(), outputs(halved).float()
     change = float((full - half).square().mean().sqrt() / full.std().clamp_min(1e-12))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,14 @@ class Trainer:
         Returns the exit code: 0 when finished or after SIGTERM, 3 after `run.minutes`, 130 after Ctrl-C. SdicError says
         in a line why a run ends before: settings that do not fit the state, a step that is not finite, a full disk.
         """
-        with keeping(self.checkpoints):
-            return self._run()
-
-    def _run(self) -> int:
-        self.log = RunLog(self.folder, self.world.leads, self.config.run.tensorboard)
-        self.task.say = self.log.say
-        self.results = Results(self.task, self.folder, self.log)
-        try:
-            with self.stop.on_signals():
+        with (
+            keeping(self.checkpoints),
+            closing(RunLog(self.folder, self.world.leads, self.config.run.tensorboard)) as self.log,
+            self.stop.on_signals(),
+        ):
+            self.task.say = self.log.say
+            self.results = Results(self.task, self.folder, self.log)
+            try:
                 self.task.prepare(lambda: self.stop.wish != 0)
                 self._begin()
                 batches = self.task.batches(self.progress.images)
@@ -72,17 +72,14 @@ class Trainer:
                     self.step(batches)
                     self._after_step()
                 return self._end()
-        except StoppedError as stopped:
-            self.log.say(f"stopped: {stopped}; the same command goes on from here")
-            return self.stop.exit_code
-        finally:
-            self.log.close()
+            except StoppedError as stopped:
+                self.log.say(f"stopped: {stopped}; the same command goes on from here")
+                return self.stop.exit_code
 
     def step(self, batches: Iterator[Any]) -> None:
         """One batch: every phase whose turn it is, then the averages."""
         task, progress, optim = self.task, self.progress, self.config.optim
         began = time.monotonic()
-        self.log.begin_step()
         parts = [next(batches) for _ in range(optim.accumulate)]
         self.buffers = [b for network in task.networks.values() for b in network.buffers()]
         self.before = [buffer.clone() for buffer in self.buffers] if self.config.run.on_nan == "skip" else []
@@ -99,9 +96,10 @@ class Trainer:
             average.update(task.networks[role])
         task.steps, task.images = progress.steps, progress.images
         task.after_step()
+        seconds = time.monotonic() - began
         if self.config.run.fit_minutes:
-            progress.seconds += self.world.mean(torch.tensor(time.monotonic() - began, device=task.device)).item()
-        self.log.end_step(next(iter(values.values()), math.nan), optim.batch)
+            progress.seconds += self.world.mean(torch.tensor(seconds, device=task.device)).item()
+        self.log.step(next(iter(values.values()), math.nan), optim.batch, seconds)
 
     def optimise(self, phase: Phase, parts: list[Any]) -> dict[str, float]:
         """One optimiser step: the phase's loss on every micro-batch; its gradient averaged over processes and checked.
@@ -237,11 +235,7 @@ class Trainer:
         self.rates = {id(p.optimizer): [group["lr"] for group in p.optimizer.param_groups] for p in task.phases}
         averaged = task.averaged if config.optim.ema_images else ()
         task.averages = {role: WeightAverage(task.networks[role]) for role in averaged}
-        found = resume(
-            self.checkpoints,
-            lambda path, kept: state.restore(kept, task, self.scalers, str(path)),
-            self.log.say,
-        )
+        found = resume(self.checkpoints, lambda *held: state.restore(task, self.scalers, *held), self.log.say)
         self.progress = found or self.progress
         task.steps, task.images = self.progress.steps, self.progress.images
         self.saved = self.progress.images  # of the newest state that is whole
@@ -262,9 +256,8 @@ class Trainer:
         if images != self.saved:
             self.save()
         if self.done < 1:
-            self.log.say(
-                f"stopped at {images} of {config.run.images} images, saved; the same command goes on from here"
-            )
+            done = f"{images} of {config.run.images} images"
+            self.log.say(f"stopped at {done}, saved; the same command goes on from here")
             return self.stop.exit_code
         self.results.finish(self.progress)
         return 0

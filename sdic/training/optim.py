@@ -24,22 +24,24 @@ logger = logging.getLogger(__name__)
 
 def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter], steps: int) -> torch.optim.Optimizer:
     """The optimiser that `optim.name` names. `steps`: length of the run, which only ranger21's schedule needs."""
-    betas = (config.beta1, config.beta2)
+    parameters = list(parameters)
+    shared: dict[str, Any] = {"lr": config.lr, "betas": (config.beta1, config.beta2), "eps": config.eps}
     if config.name == "adam":
-        return torch.optim.Adam(parameters, config.lr, betas, config.eps)
+        return torch.optim.Adam(parameters, **shared)
     if config.name == "ranger":
         from pytorch_optimizer import Ranger
 
         # Without `degenerated_to_sgd` this package steps *up* the gradient until RAdam's rectification sets in (its
         # step size is -1 there). The field's Ranger takes plain momentum steps, which is what the flag does.
-        return Ranger(
-            list(parameters), lr=config.lr, betas=betas, eps=config.eps, k=6, alpha=0.5, degenerated_to_sgd=True
-        )
+        return Ranger(parameters, **shared, k=6, alpha=0.5, degenerated_to_sgd=True)
     if config.name == "soap":
         from pytorch_optimizer import SOAP
 
-        return SOAP(list(parameters), lr=config.lr, betas=betas, eps=config.eps, weight_decay=0.0)
-    return _quiet_ranger21(list(parameters), config, steps)
+        return SOAP(parameters, **shared, weight_decay=0.0)
+    # Weight decay and norm loss of this package reach only the last parameter (they stand outside its loop), and the
+    # former divides by zero on zero gradients: both off.
+    shared |= {"weight_decay": 0.0, "normloss_active": False, "logging_active": False}
+    return _quiet_ranger21(parameters, num_epochs=1, num_batches_per_epoch=steps, **shared)
 
 
 def learning_rate(config: OptimConfig, done: float, total: float, rate: float | None = None) -> float:
@@ -50,21 +52,14 @@ def learning_rate(config: OptimConfig, done: float, total: float, rate: float | 
     return (config.lr if rate is None else rate) * (config.final + (1 - config.final) * rise)
 
 
-_COUNTERS = (
-    "lookahead_step",
-    "warmup_complete",
-    "warmup_curr_pct",
-    "warmdown_displayed",
-    "current_lr",
-    "current_epoch",
-    "current_iter",
-    "epoch_count",
-    "param_size",
-)
+_COUNTERS = [
+    *("lookahead_step", "warmup_complete", "warmup_curr_pct", "warmdown_displayed"),
+    *("current_lr", "current_epoch", "current_iter", "epoch_count", "param_size"),
+]
 """What ranger21 counts in plain attributes and leaves out of its `state_dict`; without them a resumed run diverges."""
 
 
-def _quiet_ranger21(parameters: list[nn.Parameter], config: OptimConfig, steps: int) -> torch.optim.Optimizer:
+def _quiet_ranger21(parameters: list[nn.Parameter], **settings: Any) -> torch.optim.Optimizer:
     with contextlib.redirect_stdout(io.StringIO()):
         from ranger21 import Ranger21
 
@@ -88,19 +83,7 @@ def _quiet_ranger21(parameters: list[nn.Parameter], config: OptimConfig, steps: 
                     setattr(self, name, value)
                 super().load_state_dict(state)
 
-        # Weight decay and norm loss of this package reach only the last parameter (they stand outside its loop), and
-        # the former divides by zero on zero gradients: both off.
-        return QuietRanger21(
-            parameters,
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-            eps=config.eps,
-            num_epochs=1,
-            num_batches_per_epoch=steps,
-            weight_decay=0.0,
-            normloss_active=False,
-            logging_active=False,
-        )
+        return QuietRanger21(parameters, **settings)
 
 
 class WeightAverage:

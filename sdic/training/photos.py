@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +24,22 @@ from sdic.training.task import StoppedError
 from sdic.types import Geometry
 
 
+@dataclass
 class Photos:
     """dataset: the training photos. cache: of what the frozen networks make of them, or None."""
 
-    def __init__(
-        self, config: Any, geometry: Geometry, world: World, cache: FirstPassCache | None, say: Callable[[str], None]
-    ):
-        self.config = config
-        self.geometry = geometry
-        self.world = world
-        self.cache = cache
-        self.say = say
+    config: Any
+    geometry: Geometry
+    world: World
+    cache: FirstPassCache | None
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
         self.known_problems: set[str] = set()
-        data = config.data
+        data = self.config.data
         self.dataset = self._open(Request(data.source, data.path, data.names, data.limit))
-        self.dataset.lookup = None if cache is None else cache.find
-        say(f"{len(self.dataset)} pictures")
+        self.dataset.lookup = None if self.cache is None else self.cache.find
+        self.say(f"{len(self.dataset)} pictures")
 
     def open_validation(self, networks: Networks) -> PictureDataset | None:
         """The held-out photos; None where the config names none. SdicError where a metric's network is missing."""
@@ -71,13 +73,10 @@ class Photos:
         views = [View(picture, flip) for picture in range(len(self.dataset)) for flip in flips]
         pictures = PictureDataset(self.dataset.source, self.dataset.names, self.geometry)
         share: Any = views[world.rank :: world.size]
-        loader, made = DataLoader(pictures, 8, sampler=share, **self._loading()), [0]
-
-        def work() -> None:
-            made[0] = fill(cache, inverter, loader, world.device, stopped)
-
-        all_or_none(world, Path(self.config.run.dir) / "checkpoints", work)
-        total, interrupted = sum(world.gather(made[0])), any(world.gather(stopped()))
+        loader = DataLoader(pictures, 8, sampler=share, **self._loading())
+        work = partial(fill, cache, inverter, loader, world.device, stopped)
+        made = all_or_none(world, Path(self.config.run.dir) / "checkpoints", work)
+        total, interrupted = sum(world.gather(made)), any(world.gather(stopped()))
         cache.reload()
         self.say(f"{total} entries made")
         if interrupted:

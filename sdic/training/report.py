@@ -17,23 +17,13 @@ def describe(task: Task) -> str:
     config, world = task.config, task.world
     weights, activations = memory_estimate(task)
     kept = f" + activations kept for the backward pass {activations / 2**30:.2f}" if activations else ""
-    rows = [
-        *(("trains", *item) for item in task.networks.items()),
-        *(("frozen", *item) for item in task.frozen.items()),
-    ]
-    return "\n".join(
-        [
-            to_yaml(config).rstrip(),
-            "",
-            *(f"{what}: {role:24s} {count(network) / 1e6:9.3f} M parameters" for what, role, network in rows),
-            "",
-            *task.sizes(),
-            f"{config.optim.batch} images a step: {world.size} processes x {config.optim.accumulate} micro-batches x "
-            f"{task.micro_batch}",
-            f"memory a process, estimated: {(weights + activations) / 2**30:.2f} GiB = weights, gradients, optimiser "
-            f"{weights / 2**30:.2f}{kept}",
-        ]
-    )
+    lines = [to_yaml(config).rstrip(), ""]
+    for what, networks in (("trains", task.networks), ("frozen", task.frozen)):
+        lines += [f"{what}: {role:24s} {count(network) / 1e6:9.3f} M parameters" for role, network in networks.items()]
+    parts = f"{world.size} processes x {config.optim.accumulate} micro-batches x {task.micro_batch}"
+    total = f"{(weights + activations) / 2**30:.2f} GiB = weights, gradients, optimiser {weights / 2**30:.2f}{kept}"
+    lines += ["", *task.sizes(), f"{config.optim.batch} images a step: {parts}"]
+    return "\n".join([*lines, f"memory a process, estimated: {total}"])
 
 
 def count(module: nn.Module) -> int:

@@ -34,7 +34,6 @@ class RunLog:
         self._handlers: list[logging.Handler] = []
         self._excepthook = threading.excepthook
         self._began = (time.monotonic(), 0)
-        self._step_began = 0.0
         self._spent = [0.0, 0]  # seconds and images since the last line: validation and saving do not count
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
@@ -68,13 +67,9 @@ class RunLog:
         self._bar = tqdm(total=total, initial=images, unit="image", dynamic_ncols=True, disable=None)
         self._began = (time.monotonic(), images)
 
-    def begin_step(self) -> None:
-        """A step begins."""
-        self._step_began = time.monotonic()
-
-    def end_step(self, loss: float, images: int) -> None:
+    def step(self, loss: float, images: int, seconds: float) -> None:
         """A step of so many images is done."""
-        self._spent = [self._spent[0] + time.monotonic() - self._step_began, self._spent[1] + images]
+        self._spent = [self._spent[0] + seconds, self._spent[1] + images]
         if self._bar is not None and not self._bar.disable:
             self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             self._bar.update(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,8 +58,8 @@ def collect(task: Task, scalers: Mapping[str, torch.amp.GradScaler], progress: P
     }
 
 
-def restore(state: dict[str, Any], task: Task, scalers: Mapping[str, torch.amp.GradScaler], where: str) -> Progress:
-    """Put a state into a task. CheckpointError where it was made with other networks or settings."""
+def restore(task: Task, scalers: Mapping[str, torch.amp.GradScaler], where: Path, state: dict[str, Any]) -> Progress:
+    """Put a state, read from `where`, into a task. CheckpointError for one of other networks or settings."""
     of = state.get("task", "an earlier sdic, which counted steps")
     if (state["version"], of) != (VERSION, task.name):
         raise CheckpointError(f"{where}: a state of {of}; this is a run of {task.name}; use another run.dir")

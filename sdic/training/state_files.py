@@ -126,12 +126,14 @@ def keeping(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def all_or_none(world: World, folder: Path, work: Callable[[], None]) -> None:
-    """Every process does its work. Where the disk fails one of them, all end with its line, and none waits for it."""
-    problem = ""
+def all_or_none(world: World, folder: Path, work: Callable[[], T]) -> T | None:
+    """Every process does its work, and has what it returns. Where the disk fails one of them, all end with its line,
+    and none waits for it."""
+    problem, found = "", None
     try:
         with keeping(folder):
-            work()
+            found = work()
     except SdicError as error:
         problem = str(error)
     world.end_if(problem)
+    return found

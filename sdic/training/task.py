@@ -7,12 +7,12 @@ R1 penalty every 16 steps, a generator, and its path-length penalty every 4.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -156,10 +156,10 @@ class Task(ABC):
         network = self.averages[role].network if role in self.averages else self.networks[role]
         return network.eval()
 
-    def autocast(self) -> AbstractContextManager[object]:
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The arithmetic of `precision`; nothing for "fp32"."""
         precision = self.config.precision
-        return nullcontext() if precision == "fp32" else torch.autocast(self.device.type, DTYPES[precision])
+        return contextlib.nullcontext() if precision == "fp32" else torch.autocast(self.device.type, DTYPES[precision])
 
     def place(self, network: nn.Module) -> nn.Module:
         """A frozen network on the device, in the memory layout that its convolutions are fastest in."""
@@ -181,6 +181,18 @@ class Task(ABC):
             c = lazy / (lazy + 1)
             optim = replace(optim, lr=optim.lr * c, beta1=optim.beta1**c, beta2=optim.beta2**c)
         return build_optimizer(optim, parameters, -(-self.config.run.images // optim.batch))
+
+    @contextlib.contextmanager
+    def weights_drawn(self, *what: str) -> Iterator[None]:
+        """New networks begin with the weights that `run.seed` and `what` say, and no other draw is changed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.config.run.seed, *what, "weights"))
+            yield
+
+    def only_phase(self) -> list[Phase]:
+        """One phase, of the task's name, that trains all networks."""
+        parameters = [p for network in self.networks.values() for p in network.parameters()]
+        return [Phase(self.name, tuple(self.networks), self.optimizer(parameters))]
 
     def seed(self, what: str) -> None:
         """What follows draws what an uninterrupted run draws there: each process its own, `draw` the same on all."""

@@ -10,8 +10,8 @@ import torch
 
 from sdic.direction import Direction
 from sdic.editing.directions import load_direction, locate, save_direction
+from sdic.editing.words import parse_edits
 from sdic.errors import ConfigError, UnknownNameError
-from sdic.runner.edits import parse_edits
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from sdic.direction import Direction
 from sdic.editing.directions import direction_names, load_direction, locate, read_direction, save_direction
 from sdic.editing.ganspace import principal_components
 from sdic.editing.manifest import REPOSITORY, known_directions, read_manifest
+from sdic.editing.words import parse_edits
 from sdic.errors import CheckpointError, ConfigError, UnknownNameError
-from sdic.runner.edits import parse_edits
 from sdic.tiny import tiny_bundle
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sdic.editing.directions import read_direction
 from sdic.editing.manifest import read_manifest
+from sdic.editing.words import parse_edits
 from sdic.errors import ConfigError, SdicError
 from sdic.portraits import directions
 from sdic.portraits.directions import (
@@ -22,7 +23,6 @@ from sdic.portraits.directions import (
     find_directions,
     write_cards,
 )
-from sdic.runner.edits import parse_edits
 
 
 def test_a_planted_direction_is_found() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdic.editing.words import parse_edits
 from sdic.errors import CheckpointError
-from sdic.runner.edits import parse_edits
 from sdic.runner.model import LazyModel
 from sdic.runner.pipeline import Pipeline
 from sdic.runner.settings import RunSettings

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig
 from sdic.errors import ConfigError
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet
@@ -24,7 +23,7 @@ from sdic.portraits.samples import LABELS
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World
-from sdic.training.task import Entry, Phase, grid, register
+from sdic.training.task import Entry, grid, register
 from sdic.training.tasks.samples import SamplesTask
 
 NAMES = ("yaw", "smile", "age")
@@ -96,13 +95,12 @@ class AttributesTask(SamplesTask):
                 f"pictures of {config.data.resolution} px are too small for {len(model.widths)} stages; "
                 "name fewer model.widths"
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
+        with self.weights_drawn(self.name):
             sizes = AttributeConfig(NAMES, CENTERS, SPANS, LABELS, tuple(model.widths), model.hidden)
             self.network: Any = self.trained(AttributeNet(sizes))
         self.networks = {"attributes": self.network}
         self.averaged = ("attributes",)
-        self.phases = [Phase(self.name, ("attributes",), self.optimizer(self.network.parameters()))]
+        self.phases = self.only_phase()
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         self.samples = self.open({"kind": "split"}, self.config.data.count, stopped)

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig
 from sdic.losses.identity import arcface_loss
 from sdic.networks.portrait_nets import PortraitEmbedder, PortraitEmbedderConfig
@@ -23,7 +22,7 @@ from sdic.portraits.params import specs_of
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World
-from sdic.training.task import Entry, Phase, grid, register
+from sdic.training.task import Entry, grid, register
 from sdic.training.tasks.samples import SamplesTask
 
 VIEWS = 4  # pictures of each unseen person in the evaluation
@@ -125,8 +124,7 @@ class IdentityTask(SamplesTask):
         pictures = -(-data.people * data.views // data.chunk) * data.chunk  # chunks are whole
         blocks: Any = tuple(sizes.blocks)
         widths: Any = tuple(sizes.widths)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
+        with self.weights_drawn(self.name):
             networks = {
                 "embedder": PortraitEmbedder(PortraitEmbedderConfig(sizes.size, blocks, widths, sizes.embedding)),
                 "centers": nn.Embedding(-(-pictures // data.views), sizes.embedding),  # ArcFace's class centres
@@ -134,8 +132,7 @@ class IdentityTask(SamplesTask):
             }
         self.networks = {role: self.trained(network) for role, network in networks.items()}
         self.averaged = ("embedder",)
-        parameters = [p for network in self.networks.values() for p in network.parameters()]
-        self.phases = [Phase(self.name, tuple(self.networks), self.optimizer(parameters))]
+        self.phases = self.only_phase()
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         data, count = self.config.data, self.config.evaluate * VIEWS

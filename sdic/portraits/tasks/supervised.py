@@ -15,13 +15,13 @@ the run's state. An adversarial stage sharpens the pictures afterwards.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig
@@ -34,18 +34,9 @@ from sdic.portraits.tasks.mapping import OFFSET, center_styles, lay_wires, solve
 from sdic.settings import require, section, setting
 from sdic.training.config import OptimConfig, TrainingConfig
 from sdic.training.distributed import World
-from sdic.training.frozen import perceptual_from, start_from
+from sdic.training.frozen import start_from
 from sdic.training.task import Entry, Phase, register
-from sdic.training.tasks.samples import SamplesTask
-from sdic.training.tasks.stylegan2 import (
-    CODES,
-    SynthesisModelConfig,
-    anchor_errors,
-    compared,
-    generator_config,
-    pictures_of,
-    with_mean_code,
-)
+from sdic.training.tasks.stylegan2 import CODES, GeneratorTask, SynthesisModelConfig, generator_config
 
 FIRST_SIZE = 16
 METRIC_EVERY, METRIC_CODES = 500, 8192  # steps between two looks at the codes' covariance, and codes looked at
@@ -97,7 +88,7 @@ def draw_at(synthesis: Synthesis, latent: Tensor, size: int, noise: Any = "rando
     return picture
 
 
-class SupervisedTask(SamplesTask):
+class SupervisedTask(GeneratorTask):
     """Trains Generator and ParameterEncoder on rendered portraits."""
 
     name = "generator-supervised"
@@ -105,16 +96,12 @@ class SupervisedTask(SamplesTask):
 
     def __init__(self, config: SupervisedConfig, world: World):
         super().__init__(config, world)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
+        with self.weights_drawn(self.name):
             generator = Generator(generator_config(config.model, config.data.resolution))
             parameters = ParameterEncoder(VECTOR_SIZE, config.model.style_dim)
         self.generator = self.trained(generator)
         self.parameters: Any = self.trained(parameters)
         self.networks = {"generator": self.generator, "parameters": self.parameters}
-        self.averaged = ("generator",)
-        self.perceptual = perceptual_from(config.attributes, self.device)
-        self.frozen = {} if self.perceptual is None else {"perceptual": self.perceptual}
         groups = [
             {"params": [*self.generator.synthesis.parameters(), *self.parameters.parameters()]},
             {"params": list(self.generator.mapping.parameters()), "lr": config.mapping_lr, "betas": (0.9, 0.99)},
@@ -207,17 +194,7 @@ class SupervisedTask(SamplesTask):
         """PSNR (dB, peak 2) of G(mapping(z)) against the rendered portrait of z, whole and weighted to the face, for
         codes that were never trained on."""
         unseen = self.open_unseen("codes", self.config.evaluate, style_dim=self.config.model.style_dim)
-        return anchor_errors(self.average("generator"), unseen)
-
-    def picture(self) -> Tensor:
-        """Pairs of rows: rendered portraits, and below each the generator's picture of the same code."""
-        return compared(self.average("generator"), self.samples)
-
-    def exported(self) -> dict[str, nn.Module]:
-        return {"generator": with_mean_code(self.average("generator"))}
-
-    def outputs(self, networks: Mapping[str, Any]) -> Tensor:
-        return pictures_of(networks["generator"])
+        return self.anchor_errors(unseen)
 
 
 def code_pool(count: int, style_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:

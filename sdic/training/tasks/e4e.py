@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdic.changes import Noise
-from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig
 from sdic.errors import ConfigError
 from sdic.evaluation.codes import OwnCodes
@@ -29,7 +28,7 @@ from sdic.losses.adversarial import critic_loss, fooling_loss, r1_penalty
 from sdic.losses.identity import identity_loss, identity_similarity
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.portrait_nets import LatentCritic
-from sdic.settings import require, section, setting
+from sdic.settings import at_least, require, section, setting
 from sdic.training.config import OptimConfig, RunConfig, TrainingConfig
 from sdic.training.distributed import World
 from sdic.training.frozen import perceptual_from, require_network
@@ -82,10 +81,9 @@ class E4ETrainingConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         require(0 <= self.generated <= 1, f"generated is a share of the batch, got {self.generated}")
-        require(self.critic_r1_every >= 1, f"critic_r1_every must be at least 1, got {self.critic_r1_every}")
-        require(self.progressive_every >= 1, f"progressive_every must be at least 1, got {self.progressive_every}")
-        require(self.start_spread >= 0, f"start_spread must be 0 (off) or more, got {self.start_spread}")
-        require(self.pool >= 0, f"pool must be 0 (none) or more, got {self.pool}")
+        at_least(self, 1, "critic_r1_every progressive_every")
+        at_least(self, 0, "start_spread", zero="0 (off)")
+        at_least(self, 0, "pool", zero="0 (none)")
 
 
 @dataclass
@@ -129,7 +127,6 @@ class E4ETask(SamplesTask):
 
     def __init__(self, config: E4ETrainingConfig, world: World):
         super().__init__(config, world)
-        model = config.model
         generator: Any = accelerate(
             self.place(require_network(config.generator, "generator", "the encoder's training"))
         )
@@ -145,12 +142,8 @@ class E4ETask(SamplesTask):
         self.embedder = identity_network(config.identity).to(self.device) if config.identity else None
         lookers = {"perceptual": self.perceptual, "identity": self.embedder}
         self.frozen = {"generator": self.generator, **{role: net for role, net in lookers.items() if net is not None}}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
-            blocks: Any = tuple(model.blocks)
-            widths: Any = tuple(model.widths)
-            rows = (model.coarse, model.middle)
-            encoder: Any = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, blocks, widths, *rows, side))
+        with self.weights_drawn(self.name):
+            encoder: Any = E4E(E4EConfig(sizes.latent_rows, sizes.style_dim, input_size=side, **vars(config.model)))
             encoder.latent_avg.copy_(self.generator.latent_avg.cpu().expand_as(encoder.latent_avg))
             self.own = OwnCodes.of(self.generator)
             if config.start_spread > 0:
@@ -210,9 +203,8 @@ class E4ETask(SamplesTask):
             latent = w[:, None].expand(-1, rows, -1)
             drawn = self.drawn(latent, self.noise(count)).clamp(-1, 1)
         target = torch.cat([picture, drawn])
-        self.encoder.requires_grad_(
-            True
-        )  # also in the discriminator's phase: the encoder's own comes back to this pass
+        # Also in the discriminator's phase: the encoder's own comes back to this pass.
+        self.encoder.requires_grad_(True)
         with self.autocast():
             code = self.encoder(target, opened).float()
             # As e4e does: a code must not explain the noise of one fixed draw.

@@ -12,15 +12,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sdic.data.dataset import Batch, PictureDataset, Sample, collate
-from sdic.data.sampler import derive_seed
-from sdic.direction import Direction
+from sdic.data.dataset import Batch, collate
+from sdic.editing.ganspace import principal_components
 from sdic.errors import ConfigError
 from sdic.evaluation.metrics import Networks, at_input_size, label, measure
 from sdic.fast import accelerate
@@ -31,7 +31,7 @@ from sdic.methods.options import make_options
 from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
 from sdic.training.photos import Photos
-from sdic.training.task import Entry, Phase, Task
+from sdic.training.task import Entry, Task
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
 from sdic.types import Inversion
 
@@ -41,7 +41,7 @@ class InverterTask(Task):
 
     def __init__(self, method: str, config: InverterConfig, world: World):
         super().__init__(config, world)
-        self.name = self.method = method
+        self.name = method
         kind = METHODS[method]
         model: Any = config.model
         bundle = read_frozen(model.frozen, model.generator)
@@ -56,9 +56,9 @@ class InverterTask(Task):
         self.origin |= {"geometry": self.geometry.to_text()}
         self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
         generator: Any = accelerate(self.frozen["generator"])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.run.seed, "weights"))
-            held = _held(model.start, kind) if model.start else None
+        with self.weights_drawn():
+            start = read_frozen(model.start).need if model.start else None
+            held = {role: start(role, f"model.start={model.start}") for role in kind.trains} if start else None
             try:
                 made = kind.trainable(model, generator, self.geometry, held)
             except ConfigError as error:
@@ -66,8 +66,7 @@ class InverterTask(Task):
         self.networks = {role: self.trained(made[role]) for role in kind.trains}
         self.bound = ("run.seed", "optim.name", *(f"model.{name}" for name in vars(kind.Settings())))
         self.averaged = kind.trains
-        parameters = [p for network in self.networks.values() for p in network.parameters()]
-        self.phases = [Phase(method, kind.trains, self.optimizer(parameters))]
+        self.phases = self.only_phase()
         self.inverter = self.inverter_of(self.networks)
         self.inverter.noise = model.noise
         self.inverter.recompute = model.activation_checkpointing
@@ -76,7 +75,7 @@ class InverterTask(Task):
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
-        inverter = METHODS[self.method]({**self.frozen, **networks}, self.geometry, self.options)
+        inverter = METHODS[self.name]({**self.frozen, **networks}, self.geometry, self.options)
         inverter.precision = self.config.precision
         return inverter
 
@@ -136,9 +135,7 @@ class InverterTask(Task):
             rows[index] = {name: value[0] for name, value in values.items()}
         for problem in sorted(problem for part in self.world.gather(problems) for problem in part):
             self.photos.left_out(problem)
-        shared: dict[int, dict[str, float]] = {}
-        for part in self.world.gather(rows):
-            shared |= part
+        shared = {index: row for part in self.world.gather(rows) for index, row in part.items()}
         ordered = [shared[index] for index in sorted(shared)]  # summed in one order, however many processes there are
         return {name: sum(row[name] for row in ordered) / len(ordered) for name in ordered[0]} if ordered else {}
 
@@ -148,17 +145,14 @@ class InverterTask(Task):
 
     def examples(self, count: int) -> Tensor:
         """The first `count` photos that can be read, held-out ones if there are any: [N, 3, H, W]."""
-        dataset: PictureDataset = self.held_out or self.photos.dataset
-        samples: list[Sample] = []
-        for index in range(len(dataset)):
-            if len(samples) < count and not (sample := dataset[index]).problem:
-                samples.append(sample)
-        return collate(samples).photo.to(self.device)
+        dataset = self.held_out or self.photos.dataset
+        readable = (sample for sample in map(dataset.__getitem__, range(len(dataset))) if not sample.problem)
+        return collate(list(islice(readable, count))).photo.to(self.device)
 
     def picture(self) -> Tensor:
         """One row a photo: photo, what the method shows of its way, output, an edit."""
         inverter = self.current()
-        direction, rows = principal_direction(inverter), []
+        (direction,), rows = principal_components(inverter.generator, 1, samples=512), []
         for photo in self.examples(self.config.run.pictures).split(1):
             inversion = inverter.invert(photo)
             edited = inverter.edit(inversion, direction, 2.0)
@@ -192,7 +186,7 @@ class InverterTask(Task):
         frozen, networks, joint = parts
         for module in (*frozen.values(), *networks.values(), joint):
             module.to("meta")
-        inverter = METHODS[self.method]({**frozen, **networks}, self.geometry, self.options)
+        inverter = METHODS[self.name]({**frozen, **networks}, self.geometry, self.options)
         inverter.recompute = self.config.model.activation_checkpointing
         for network in networks.values():
             network.train()
@@ -203,24 +197,6 @@ class InverterTask(Task):
             return joint.of(photo, self.geometry.at_input_size(inversion.image), inversion)["loss"]
 
         return run
-
-
-def _held(start: str, kind: type[Inverter]) -> dict[str, nn.Module]:
-    bundle = read_frozen(start)
-    return {role: bundle.require(role, f"model.start={start}") for role in kind.trains}
-
-
-@torch.no_grad()
-def principal_direction(inverter: Inverter, seed: int = 0, draws: int = 512) -> Direction:
-    """The first principal component of the generator's codes, in standard deviations: an edit that needs no file."""
-    generator = inverter.generator
-    z = torch.randn(draws, generator.config.style_dim, generator=torch.Generator().manual_seed(seed))
-    codes = generator.mapping(z.to(inverter.device)).float()
-    centred = codes - codes.mean(0)
-    _, spread, axes = torch.linalg.svd(centred.cpu(), full_matrices=False)
-    axis = axes[0] * torch.sign(axes[0].abs().max() * axes[0][axes[0].abs().argmax()])  # a sign that does not wander
-    delta = axis * spread[0] / draws**0.5
-    return Direction(delta.to(inverter.device), name="first principal component", unit="standard deviations")
 
 
 def entries() -> dict[str, Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from sdic.evaluation.metrics import Networks
 from sdic.feature_networks import identity_network, perceptual_distance
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.methods import Inverter
-from sdic.settings import require, section, setting
+from sdic.settings import at_least, require, section, setting
 from sdic.training.config import TrainingConfig, ValidationConfig
 
 
@@ -34,8 +35,8 @@ class PhotosConfig:
     cache_dir: str = setting("", "where; empty: `cache` beside the run folders")
 
     def __post_init__(self) -> None:
-        require(self.limit >= 0, f"data.limit must be 0 (all) or more, got {self.limit}")
-        require(self.workers >= 0, f"data.workers must be 0 or more, got {self.workers}")
+        at_least(self, 0, "limit", "data.", "0 (all)")
+        at_least(self, 0, "workers", "data.")
 
 
 @dataclass
@@ -74,8 +75,7 @@ class LossConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("l2", "lpips", "id", "edit"):
-            require(getattr(self, name) >= 0, f"loss.{name} must be 0 or more, got {getattr(self, name)}")
+        at_least(self, 0, "l2 lpips id edit", "loss.")
         require(self.l2 + self.lpips + self.id + self.edit > 0, "loss.l2, loss.lpips, loss.id and loss.edit are all 0")
         require(
             self.lpips == 0 or self.lpips_weights not in ("", "none"),
@@ -102,7 +102,7 @@ class PhotosValidationConfig(ValidationConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.limit >= 0, f"validation.limit must be 0 (all) or more, got {self.limit}")
+        at_least(self, 0, "limit", "validation.", "0 (all)")
         require(
             self.best in self.metrics,
             f"validation.best={self.best} is not among validation.metrics={','.join(self.metrics)}",
@@ -148,25 +148,22 @@ def build_networks(config: InverterConfig, device: torch.device) -> Networks:
     CheckpointError says which setting asks for a network that is not there, and how to train without it.
     """
     metrics = config.validation.metrics if config.validation.every else []
+
+    def read(key: str, kind: Callable[[str], Any], without: str) -> Any:
+        name = getattr(config.loss, key)
+        try:
+            return kind(name).to(device)
+        except CheckpointError as error:
+            raise CheckpointError(f"loss.{key}={name}: {error}. Without it: {without}") from error
+
     distance: Any = None
     embedder: Any = None
     if config.loss.lpips > 0 or "lpips" in metrics:
-        try:
-            distance = perceptual_distance(config.loss.lpips_weights).to(device)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"loss.lpips_weights={config.loss.lpips_weights}: {error}. Without it: loss.lpips=0 with "
-                "validation.metrics that leave lpips out, or loss.lpips_weights=random (for a first look; it is called "
-                "lpips_random then)"
-            ) from error
+        without = "loss.lpips=0 with validation.metrics that leave lpips out, or loss.lpips_weights=random (for a first"
+        distance = read("lpips_weights", perceptual_distance, f"{without} look; it is called lpips_random then)")
     if (config.loss.id > 0 or "id" in metrics) and config.loss.id_network != "none":
-        try:
-            embedder = identity_network(config.loss.id_network).to(device)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"loss.id_network={config.loss.id_network}: {error}. Without it: loss.id=0 loss.id_network=none and "
-                "validation.metrics without id"
-            ) from error
+        without = "loss.id=0 loss.id_network=none and validation.metrics without id"
+        embedder = read("id_network", identity_network, without)
     return Networks(distance, embedder)
 
 

@@ -14,15 +14,7 @@ from sdic.types import Geometry
 class SamplesTask(Task):
     """A task on a `SampleSet`."""
 
-    bound: tuple[str, ...] = (
-        "run.seed",
-        "optim.name",
-        "model",
-        "data.source",
-        "data.resolution",
-        "data.count",
-        "data.chunk",
-    )
+    bound = (*Task.bound, "data.source", "data.resolution", "data.count", "data.chunk")
     samples: SampleSet
     generator: Any
 

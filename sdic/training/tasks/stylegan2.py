@@ -17,7 +17,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sdic.data.sampler import derive_seed
 from sdic.data.samples import Places, SamplesConfig, SampleSet
 from sdic.errors import ConfigError
 from sdic.evaluation.fid import frechet_distance, moments_of
@@ -82,7 +81,49 @@ def generator_config(model: SynthesisModelConfig, resolution: int) -> GeneratorC
     return GeneratorConfig(resolution, model.style_dim, model.mapping_layers, channels=tuple(model.channels))
 
 
-class StyleGAN2Task(SamplesTask):
+class GeneratorTask(SamplesTask):
+    """What trains a generator. perceptual: the distance that `config.attributes` names, or None."""
+
+    def __init__(self, config: Any, world: World):
+        super().__init__(config, world)
+        self.averaged = ("generator",)
+        self.perceptual = perceptual_from(config.attributes, self.device)
+        self.frozen = {} if self.perceptual is None else {"perceptual": self.perceptual}
+
+    @torch.no_grad()
+    def anchor_errors(self, samples: SampleSet) -> dict[str, float]:
+        """PSNR in dB of the generator's pictures against the true ones of the same codes, and of their faces."""
+        assert samples.z is not None
+        generator, total, face = self.average("generator"), 0.0, 0.0
+        weight = face_weight(generator.config.resolution, 1e6, self.device)  # the bell alone
+        for index in samples.places(32):
+            error = (generator(samples.z[index]).clamp(-1, 1) - samples.batch(index)).square()
+            total += float(error.mean((1, 2, 3)).sum())
+            face += float((error * weight).mean((1, 2, 3)).sum())
+        sums = (("psnr", total), ("face_psnr", face))
+        return {name: 10 * math.log10(4 * len(samples) / max(value, 1e-12)) for name, value in sums}
+
+    def picture(self) -> Tensor:
+        """Rows of true pictures, each with the generator's row of the same codes below it."""
+        assert self.samples.z is not None
+        pictures = self.samples.first(24)
+        drawn = self.average("generator")(self.samples.z[: len(pictures)])
+        return grid([pictures, drawn], min(8, len(pictures)))
+
+    @torch.no_grad()
+    def exported(self) -> dict[str, nn.Module]:
+        generator = self.average("generator")
+        generator.latent_avg.copy_(generator.mean_latent())
+        return {"generator": generator}
+
+    def outputs(self, networks: Mapping[str, Any]) -> Tensor:
+        """Its pictures of eight fixed codes."""
+        generator = networks["generator"]
+        z = torch.randn(8, generator.config.style_dim, generator=torch.Generator().manual_seed(0))
+        return generator(z.to(generator.latent_avg))
+
+
+class StyleGAN2Task(GeneratorTask):
     """Trains Generator against Discriminator.
 
     The discriminator always computes in full precision: its minibatch deviation is a small difference of large numbers,
@@ -95,17 +136,13 @@ class StyleGAN2Task(SamplesTask):
     def __init__(self, config: StyleGAN2Config, world: World):
         super().__init__(config, world)
         sizes = generator_config(config.model, config.data.resolution)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.run.seed, self.name, "weights"))
+        with self.weights_drawn(self.name):
             networks: dict[str, nn.Module] = {"generator": Generator(sizes), "discriminator": Discriminator(sizes)}
         if config.model.start:
             start_from(config.model.start, networks)
         self.networks = {role: self.trained(network) for role, network in networks.items()}
         self.generator: Any = self.networks["generator"]
         self.critic: Any = self.networks["discriminator"]
-        self.averaged = ("generator",)
-        self.perceptual = perceptual_from(config.attributes, self.device)
-        self.frozen = {} if self.perceptual is None else {"perceptual": self.perceptual}
         critic = self.optimizer(self.critic.parameters(), config.r1_every if config.r1 else 0)
         generator = self.optimizer(self.generator.parameters(), config.path_every if config.path else 0)
         r1 = Phase("r1", ("discriminator",), critic, config.r1_every)
@@ -136,9 +173,7 @@ class StyleGAN2Task(SamplesTask):
     def critic_terms(self, batch: Places) -> dict[str, Tensor]:
         """The logistic loss on real pictures [B, 3, R, R] and as many generated ones."""
         with torch.no_grad():
-            latent = self.latent(len(batch.index), self.config.mixing)
-            with self.autocast():
-                fake = self.generator.synthesis(latent, noise=self.noise(len(latent))).float()
+            fake = self.fakes(len(batch.index))
         real = self.critic(self.samples.batch(batch.index, batch.flip))
         logits = self.critic(fake)
         return {"loss": critic_loss(real, logits), "real": real.mean(), "fake": logits.mean()}
@@ -150,9 +185,7 @@ class StyleGAN2Task(SamplesTask):
 
     def generator_terms(self, batch: Places) -> dict[str, Tensor]:
         """Fool the discriminator, and stay at the truth of known codes."""
-        latent = self.latent(len(batch.index), self.config.mixing)
-        with self.autocast():
-            fake = self.generator.synthesis(latent, noise=self.noise(len(latent))).float()
+        fake = self.fakes(len(batch.index))
         fooling = fooling_loss(self.critic(fake))
         if self.config.anchor <= 0 or self.samples.z is None:
             return {"loss": fooling, "fooling": fooling}
@@ -169,6 +202,15 @@ class StyleGAN2Task(SamplesTask):
         penalty, self.extra["path_mean"] = path_penalty(lengths, self.extra["path_mean"], config.path_decay, average)
         return {"loss": config.path * config.path_every * penalty, "path": lengths.mean()}
 
+    def fakes(self, count: int) -> Tensor:
+        """Generated pictures [count, 3, R, R], float32."""
+        return self.drawn(self.latent(count, self.config.mixing))
+
+    def drawn(self, latent: Tensor) -> Tensor:
+        """Codes [B, L, D] -> pictures [B, 3, R, R], float32."""
+        with self.autocast():
+            return self.generator.synthesis(latent, noise=self.noise(len(latent))).float()
+
     def latent(self, count: int, mixing: float) -> Tensor:
         """Codes [count, L, D] of random z; with probability `mixing` the rows from a random one on are of another z."""
         rows, width = self.generator.config.latent_rows, self.generator.config.style_dim
@@ -184,9 +226,8 @@ class StyleGAN2Task(SamplesTask):
         assert self.samples.z is not None
         target = self.samples.batch(index)
         latent = self.generator.mapping(self.samples.z[index])[:, None]
-        latent = latent.expand(-1, self.generator.config.latent_rows, -1)
+        output = self.drawn(latent.expand(-1, self.generator.config.latent_rows, -1))
         with self.autocast():
-            output = self.generator.synthesis(latent, noise=self.noise(len(latent))).float()
             distance = self.perceptual(target, output).mean() if self.perceptual is not None else 0.0
         weight = face_weight(target.shape[3], config.face, self.device)
         return pixel_loss(output, target, weight, 1.0, 0.5) + config.perceptual * distance
@@ -199,7 +240,7 @@ class StyleGAN2Task(SamplesTask):
         truth also the PSNR against that of unseen codes."""
         config, generator = self.config, self.average("generator")
         real = self.open_unseen("codes", config.evaluate, style_dim=config.model.style_dim)
-        values = anchor_errors(generator, real) if real.z is not None else {}
+        values = self.anchor_errors(real) if real.z is not None else {}
         if self.perceptual is None or not hasattr(self.perceptual.network, "pooled"):
             return values
         count = min(config.evaluate, len(real)) // 2 * 2
@@ -224,53 +265,13 @@ class StyleGAN2Task(SamplesTask):
         """Truth and picture of the same codes where there is a truth, then (for all) random samples."""
         generator = self.average("generator")
         samples = grid(generator(torch.randn(32, generator.config.style_dim, device=self.device)), 8)
-        return torch.cat([compared(generator, self.samples), samples], 1) if self.samples.z is not None else samples
-
-    def exported(self) -> dict[str, nn.Module]:
-        return {"generator": with_mean_code(self.average("generator"))}
-
-    def outputs(self, networks: Mapping[str, Any]) -> Tensor:
-        return pictures_of(networks["generator"])
+        return torch.cat([super().picture(), samples], 1) if self.samples.z is not None else samples
 
     def export(self, folder: Path, networks: Mapping[str, nn.Module], about: Mapping[str, str]) -> list[Path]:
         # Not shipped: what another run of this task goes on from (model.start), where the state is too large to carry.
         pictures, path = self.samples.first(4), folder / "handover.safetensors"
         export(path, self.networks, lambda n: n["discriminator"](pictures), about)
         return [*super().export(folder, networks, about), path]
-
-
-@torch.no_grad()
-def with_mean_code(generator: Any) -> Any:
-    """The generator, its `latent_avg` brought up to date."""
-    generator.latent_avg.copy_(generator.mean_latent())
-    return generator
-
-
-def pictures_of(generator: Any) -> Tensor:
-    """Its pictures of eight fixed codes."""
-    z = torch.randn(8, generator.config.style_dim, generator=torch.Generator().manual_seed(0))
-    return generator(z.to(generator.latent_avg))
-
-
-@torch.no_grad()
-def anchor_errors(generator: Any, samples: SampleSet) -> dict[str, float]:
-    """PSNR in dB of a generator's pictures against the true ones of the same codes, and of their faces."""
-    assert samples.z is not None
-    total, face = 0.0, 0.0
-    weight = face_weight(generator.config.resolution, 1e6, samples.pictures.device)  # the bell alone
-    for index in samples.places(32):
-        error = (generator(samples.z[index]).clamp(-1, 1) - samples.batch(index)).square()
-        total += float(error.mean((1, 2, 3)).sum())
-        face += float((error * weight).mean((1, 2, 3)).sum())
-    sums = (("psnr", total), ("face_psnr", face))
-    return {name: 10 * math.log10(4 * len(samples) / max(value, 1e-12)) for name, value in sums}
-
-
-def compared(generator: Any, samples: SampleSet, columns: int = 8) -> Tensor:
-    """Rows of true pictures, each with the generator's row of the same codes below it."""
-    assert samples.z is not None
-    pictures = samples.first(3 * columns)
-    return grid([pictures, generator(samples.z[: len(pictures)])], min(columns, len(pictures)))
 
 
 register(
