@@ -57,7 +57,7 @@ class InverterTask(Task):
         self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
         generator: Any = accelerate(self.frozen["generator"])
         with self.weights_drawn():
-            start = read_frozen(model.start).need if model.start else None
+            start = read_frozen(model.start).require if model.start else None
             held = {role: start(role, f"model.start={model.start}") for role in kind.trains} if start else None
             try:
                 made = kind.trainable(model, generator, self.geometry, held)
