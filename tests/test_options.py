@@ -17,9 +17,11 @@ VALUES = {
     "change": "yaw=5",
     "config": "settings.yaml",
     "device": "cpu",
+    "detector": "yunet",
     "domain": "face",
     "edit_limit": "7",
     "edits": "pc1=3",
+    "face": "all",
     "generator": "5",
     "limit": "2",
     "methods": "e4e",
@@ -28,16 +30,27 @@ VALUES = {
     "rule": "released",
     "seed": "3",
     "shard": "0/2",
+    "size": "64",
     "sheet": "2",
     "stages": "encoder",
     "variant": "64",
 }
 """Of every option that takes one, not its default; paths and names that need not exist are made up."""
-PLACES = {"inputs": "other.png", "photos": "folder", "settings": "run.seed=5", "stage": ""}
+PLACES = {
+    "edited": "others",
+    "inputs": "other.png",
+    "names": "yunet",
+    "photos": "folder",
+    "settings": "run.seed=5",
+    "stage": "",
+}
 """Arguments without dashes."""
 BASES = {
     "invert": [["photo.png", "--out", "o", "--model", "tiny"]],
     "edit": [["photo.png", "--out", "o", "--model", "tiny", "--edit", "pc0=1"]],
+    "align": [["photo.png", "--out", "o"]],
+    "paste": [["edited", "--crops", "crops.json", "--out", "o"]],
+    "download": [["faces", "--force"], ["faces"]],
     "models": [[]],
     "convert": [["source.safetensors", "--out", "new.safetensors"], ["source.safetensors", "--out", "old.safetensors"]],
     "train": [[]],
@@ -46,6 +59,10 @@ BASES = {
 }
 """Every way to use a command, without the option that is tried."""
 NOTHING_TO_DO = {
+    ("align", "device", 0),  # cpu, as tried here, is the default; others are not on every machine
+    ("download", "force", 0),
+    ("download", "names", 1),  # both are here
+    ("paste", "edited", 0),  # refused: one folder at a time
     ("convert", "force", 0),  # there is nothing to overwrite
     ("convert", "half", 1),  # refused in any case, the file is there
     ("convert", "trust", 1),
@@ -70,6 +87,12 @@ def calls(tmp_path, monkeypatch):
     monkeypatch.setattr("sdic.evaluation.run.evaluate", record("evaluate", Result({}, "", [], [], [])))
     monkeypatch.setattr("sdic.checkpoints.read_bundle", record("read", Bundle({}, {"sha256": "0" * 64})))
     monkeypatch.setattr("sdic.checkpoints.write_native", record("write", None))
+    align, paste = record("align", 0), record("paste", 0)
+    monkeypatch.setattr("sdic.faces.folder.align_folder", lambda *words: align(*words[:4]))  # without what prints
+    monkeypatch.setattr("sdic.faces.folder.paste_folder", lambda *words: paste(*words[:3]))
+    monkeypatch.setattr("sdic.faces.finding.Aligner", lambda settings, device: (settings, device))
+    monkeypatch.setattr("sdic.download.fetch", record("fetch", tmp_path / "old.safetensors"))
+    monkeypatch.setattr("sdic.zoo.find_file", lambda wanted: tmp_path / "old.safetensors")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.safetensors").touch()
     (tmp_path / "settings.yaml").write_text("run:\n  seed: 7\n")
