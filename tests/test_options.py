@@ -16,9 +16,11 @@ VALUES = {
     "change": "yaw=5",
     "config": "settings.yaml",
     "device": "cpu",
+    "detector": "yunet",
     "domain": "face",
     "edit_limit": "7",
     "edits": "pc1=3",
+    "face": "all",
     "generator": "5",
     "limit": "2",
     "methods": "e4e",
@@ -27,6 +29,7 @@ VALUES = {
     "rule": "released",
     "seed": "3",
     "shard": "0/2",
+    "size": "64",
     "sheet": "2",
     "stages": "encoder",
     "variant": "64",
@@ -50,18 +53,19 @@ PLACES = {
 BASES = {
     "invert": [["photo.png", "--out", "o", "--model", "tiny"]],
     "edit": [["photo.png", "--out", "o", "--model", "tiny", "--edit", "pc0=1"]],
+    "align": [["photo.png", "--out", "o"]],
+    "paste": [["edited", "--crops", "crops.json", "--out", "o"]],
+    "download": [["faces"], ["portraits-identity"]],
     "models": [[]],
     "convert": [["source.safetensors", "--out", "new.safetensors"], ["source.safetensors", "--out", "old.safetensors"]],
     "train": [["sdic"], ["directions"]],
     "evaluate": [[], ["photos"], ["--edit-limit", "0"], ["--generator", "4"]],
     "build": [["portraits"]],
-    "align": [["photo.png", "--out", "o"]],
-    "paste": [["crops", "--crops", "crops.json", "--out", "o"]],
-    "download": [["faces"], ["portraits-identity"]],
 }
 """Every way to use a command, without the option that is tried."""
 NOTHING_TO_DO = {
     ("download", "force", 0),  # it is not here
+    ("paste", "edited", 0),  # refused: one folder at a time
     ("convert", "force", 0),  # there is nothing to overwrite
     ("convert", "half", 1),  # refused in any case, the file is there
     ("convert", "trust", 1),
@@ -83,9 +87,10 @@ def calls(tmp_path, monkeypatch):
     monkeypatch.setattr("sdic.evaluation.run.evaluate", record("evaluate", Result({}, "", [], [], [])))
     monkeypatch.setattr("sdic.checkpoints.read_bundle", record("read", Bundle({}, {"sha256": "0" * 64})))
     monkeypatch.setattr("sdic.checkpoints.write_native", record("write", None))
+    align, paste = record("align", 0), record("paste", 0)
+    monkeypatch.setattr("sdic.faces.folder.align_folder", lambda *words: align(*words[:4]))  # without what prints
+    monkeypatch.setattr("sdic.faces.folder.paste_folder", lambda *words: paste(*words[:3]))
     monkeypatch.setattr("sdic.faces.finding.Aligner", record("aligner", "the aligner"))
-    monkeypatch.setattr("sdic.faces.folder.align_folder", record("align", 0))
-    monkeypatch.setattr("sdic.faces.folder.paste_folder", record("paste", 0))
     monkeypatch.setattr("sdic.download.fetch", record("fetch", tmp_path / "old.safetensors"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.safetensors").touch()

@@ -27,7 +27,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _PAGE = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 Progress = Callable[[int, int], None]
-"""Is told (bytes so far, bytes in all or 0)."""
+"""Called with (bytes so far, bytes in all or 0)."""
 
 
 class DownloadError(SdicError):
