@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from sdic.domains import DOMAINS
 from sdic.editing.manifest import known_directions
-from sdic.errors import ConfigError, UnknownNameError
+from sdic.errors import ConfigError, UnknownNameError, did_you_mean
 from sdic.methods import check_precision
 from sdic.utils.images import PIXEL_LIMIT
-from sdic.utils.tensors import resolve_device
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ class RunSettings:
     wait_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        resolve_device(self.device)  # ConfigError for one that is not here
+        device = self.device.split(":")[0]
+        if device not in DEVICES:
+            wrong = f"device must be one of {', '.join(DEVICES)}, got {device!r}"
+            raise ConfigError(wrong + did_you_mean(device, DEVICES))
         check_precision(self.precision)
         for name, least in (("batch_size", 0), ("limit", 0), ("sheet_rows", 0), ("sheet_pages", 0), ("max_pixels", 1)):
             if getattr(self, name) < least:
