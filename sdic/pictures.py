@@ -44,10 +44,17 @@ def open_model(
 
 def domain_of(inverter: Inverter) -> str | None:
     """The domain ("face", ...) whose directions fit a model: its own, or where its files name none, the first of the
-    same picture sizes."""
+    same picture sizes, which a warning says."""
     if inverter.domain is not None:
         return inverter.domain
-    return next((name for name, known in DOMAINS.items() if known.geometry == inverter.geometry), None)
+    assumed = next((name for name, known in DOMAINS.items() if known.geometry == inverter.geometry), None)
+    if assumed is not None:
+        warnings.warn(
+            f"{inverter.name}: its files name no domain; by its picture sizes the directions of {assumed!r} are meant "
+            "(--domain NAME says otherwise)",
+            stacklevel=2,
+        )
+    return assumed
 
 
 class PictureInverter:

@@ -10,6 +10,7 @@ from PIL import Image
 import sdic
 from sdic.direction import Direction
 from sdic.errors import ImageError, UnknownNameError
+from sdic.pictures import domain_of
 from tests import icc
 
 
@@ -94,3 +95,11 @@ def test_mistakes(model, inversion, tmp_path):
         model.invert(np.zeros((64, 64, 3)))
     with pytest.raises(ValueError, match="no photos"):
         model.invert([])
+
+
+def test_a_domain_that_is_assumed_is_said() -> None:
+    """Directions of faces on a generator that may draw anything else: never in silence."""
+    inverter = sdic.load("tiny", "cpu")
+    inverter.domain = None
+    with pytest.warns(UserWarning, match="name no domain; by its picture sizes the directions of 'tiny' are meant"):
+        assert domain_of(inverter) == "tiny"
