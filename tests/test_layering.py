@@ -27,11 +27,11 @@ ALLOWED = {
     "cards": set(),
     "domains": {"errors", "types"},
     "zoo": {"cards", *LEAVES},
-    "methods": {"networks", "checkpoints", *LEAVES},
+    "methods": {"editing", "networks", "checkpoints", *LEAVES},
     "tiny": {"methods", "networks", "checkpoints", *LEAVES},
     "loading": {"domains", "methods", "fast", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
     "feature_networks": {"loading", "losses", "networks", "zoo", *LEAVES},
-    "editing": {"domains", "networks", "checkpoints", *LEAVES},
+    "editing": {"ops", "domains", "networks", "checkpoints", *LEAVES},
     "evaluation": {
         *("methods", "editing", "losses", "data", "domains", "zoo", "checkpoints", "loading", "networks"),
         "feature_networks",
