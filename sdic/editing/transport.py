@@ -33,11 +33,15 @@ SIGNATURE = "signature"
 """Under this name in an inversion's `extras`: what its places look like to the generator, shared by all its edits."""
 
 
-def signature(synthesis: Synthesis, latent: Tensor, layer: int, noise: Noise) -> tuple[Tensor, Tensor]:
-    """(what each place looks like to the generator [B, C', S, S], the feature after `layer` [B, C, h, h])."""
+def signature(synthesis: Synthesis, latent: Tensor, noise: Noise, layer: int | None = None) -> tuple[Tensor, Tensor]:
+    """(what each place looks like to the generator [B, C', S, S], the feature after `layer` [B, C, h, h]).
+
+    Without a layer, the feature is the last that is matched.
+    """
     matched = [k for k in LAYERS if k < synthesis.config.layers] or [synthesis.config.layers - 1]
     state: GeneratorState | None = None
     parts, feature = [], None
+    layer = matched[-1] if layer is None else layer
     for stop in sorted({*matched, layer}):
         state = synthesis.until(stop, latent, state, noise)
         feature = state.feature if stop == layer else feature
@@ -52,7 +56,7 @@ def with_signature(synthesis: Synthesis, inversion: Inversion, noise: Noise) -> 
     if inversion.feature is None:
         return inversion
     codes = inversion.base_latent.split(1)  # one by one: the same numbers whatever the batch
-    found = torch.cat([signature(synthesis, code, inversion.layer, noise)[0] for code in codes])
+    found = torch.cat([signature(synthesis, code, noise)[0] for code in codes])
     return replace(inversion, extras={**inversion.extras, SIGNATURE: found})
 
 
@@ -101,8 +105,8 @@ def carried(synthesis: Synthesis, inversion: Inversion, shift: Tensor, noise: No
     assert inversion.feature is not None
     before = inversion.extras.get(SIGNATURE)
     if before is None:
-        before, _ = signature(synthesis, inversion.base_latent, inversion.layer, noise)
-    after, feature = signature(synthesis, inversion.base_latent + shift, inversion.layer, noise)
+        before, _ = signature(synthesis, inversion.base_latent, noise)
+    after, feature = signature(synthesis, inversion.base_latent + shift, noise, inversion.layer)
     base = inversion.extras["base_feature"]
     flow, confidence = motion(after, before)
     compensation = (inversion.feature - base).float()

@@ -95,7 +95,8 @@ class Plan:
         if self.settings.save_latents:
             outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
         for edit, identity in zip(self.edits, self.identities, strict=True):
-            edit_key = key_of(inversion=key, rule=self.settings.rule, edit=identity)
+            rule = self.settings.rule or "default"  # it was "" while the default was the paper's
+            edit_key = key_of(inversion=key, rule=rule, edit=identity)
             outputs.append(Output(within_limits(f"{edit.label}/{item.stem}", ".png"), edit_key, edit))
         return outputs
 

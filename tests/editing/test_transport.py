@@ -64,7 +64,7 @@ def test_the_compensation_moves_with_the_content(cells: int) -> None:
 def test_what_comes_into_view_is_left_to_the_generator() -> None:
     """Content that entered from the left has no match before the edit: its compensation is not known."""
     synthesis: Any = Moving()
-    before, after = (signature(synthesis, code(amount), 5, "fixed")[0] for amount in (0, 6))
+    before, after = (signature(synthesis, code(amount), "fixed")[0] for amount in (0, 6))
     flow, confidence = motion(after, before)
     assert confidence[..., 4:28, 10:28].min() > 0.95
     assert confidence[..., 4:28, :4].median() < 0.3
@@ -92,7 +92,7 @@ def test_walking_to_the_layer_changes_nothing(layer: int) -> None:
     synthesis = tiny_bundle(0).networks["generator"].synthesis
     latent = torch.randn(1, 10, 64)
     with torch.no_grad():
-        found, feature = signature(synthesis, latent, layer, "fixed")  # type: ignore[arg-type]
+        found, feature = signature(synthesis, latent, "fixed", layer)  # type: ignore[arg-type]
         torch.testing.assert_close(feature, synthesis.until(layer, latent).feature)  # type: ignore[union-attr,operator]
     assert found.shape[2:] == (32, 32)
     assert torch.isfinite(found).all()
@@ -102,7 +102,7 @@ def test_smaller_generators_have_something_to_match() -> None:
     synthesis: Any = tiny_bundle(0, resolution=32, layer=3).networks["generator"].synthesis
     latent = torch.randn(1, synthesis.config.latent_rows, 64)
     with torch.no_grad():
-        assert signature(synthesis, latent, 3, "fixed")[0].shape[2:] == (32, 32)
+        assert signature(synthesis, latent, "fixed", 3)[0].shape[2:] == (32, 32)
 
 
 class Plain(SDICInverter):
