@@ -23,7 +23,8 @@ class NoOptions:
 
 @dataclass
 class FeatureOptions:
-    """Of every method that compensates a feature of the generator; such a method's own options extend it."""
+    """Of every method that compensates a feature of the generator; such a method's own options extend it, or have a
+    `rule` of more words."""
 
     rule: Literal["carried", "paper"] = setting(
         "carried",

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from sdic.changes import Noise
 from sdic.errors import ConfigError
 from sdic.methods.base import Inverter
-from sdic.methods.options import FeatureOptions
 from sdic.methods.registry import register
 from sdic.networks.compensator import Compensator
 from sdic.networks.dicn import DICN, DICNConfig
@@ -45,7 +44,7 @@ class SDICSettings:
 
 
 @dataclass
-class SDICOptions(FeatureOptions):
+class SDICOptions:
     """How SDIC compensates and edits."""
 
     layer: int = setting(7, "the compensated layer k of the generator")

@@ -48,7 +48,7 @@ def test_frozen_networks_load_inside_inference_mode(file):
 @pytest.mark.parametrize(
     ("model", "options", "said"),
     [
-        ("tiny", {"layers": 3}, "no option 'layers' .did you mean 'layer'.*; it has rule, layer, paradigm"),
+        ("tiny", {"layers": 3}, "no option 'layers' .did you mean 'layer'.*; it has layer, paradigm"),
         ("tiny", {"precison": "bf16"}, "did you mean 'precision'"),
         ("tiny-e4e", {"layer": 3}, "'e4e' has no option 'layer'"),
         ("tiny", {"paradigm": "edit-compensat"}, "did you mean 'edit-compensate'"),
