@@ -32,11 +32,11 @@ ALLOWED = {
     "cards": set(),
     "domains": {"errors", "types"},
     "zoo": {"cards", *LEAVES},
-    "methods": {"networks", "checkpoints", *LEAVES},
+    "methods": {"editing", "networks", "checkpoints", *LEAVES},
     "tiny": {"methods", "networks", "checkpoints", *LEAVES},
     "loading": {"domains", "methods", "fast", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
     "feature_networks": {"loading", "losses", "networks", "zoo", *LEAVES},
-    "editing": {"domains", "networks", "checkpoints", *LEAVES},
+    "editing": {"ops", "domains", "networks", "checkpoints", *LEAVES},
     "faces": {"networks", "checkpoints", "zoo", *LEAVES},
     "download": {"cards", "checkpoints", "zoo", *LEAVES},
     "evaluation": {

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rule",
         metavar="RULE",
-        help="of methods with a rule: how the feature follows the edit, by equation 6 (paper, default),\n"
-        "or as the authors' code does (released)",
+        help="of methods with a rule: what was compensated is carried along with the edit's motion (carried,\n"
+        "default), stays at its place by equation 6 (paper), or is treated as in the authors' code (released)",
     )
 
 

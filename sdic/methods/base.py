@@ -21,9 +21,10 @@ from torch.utils.checkpoint import checkpoint
 from sdic.changes import Noise
 from sdic.checkpoints import kind_of
 from sdic.direction import Direction
+from sdic.editing.transport import carried, with_signature
 from sdic.errors import ConfigError, SdicError, did_you_mean
 from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
-from sdic.methods.options import NoOptions, make_options
+from sdic.methods.options import NoOptions, carries, make_options
 from sdic.networks.stylegan2 import Generator, Synthesis
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
@@ -167,6 +168,8 @@ class Inverter(ABC, nn.Module):
         moved = [index for index in range(count) if not untouched[index]]
         size = images_at_once(self.device, self.geometry.resolution)
         with self._autocast():
+            if moved and carries(method.options):
+                inversion = with_signature(self.generator.synthesis, inversion, self.noise)
             for first in range(0, len(moved), size):
                 chosen = moved[first : first + size]
                 part = inversion[[sources[index] for index in chosen]]
@@ -279,9 +282,10 @@ class Inverter(ABC, nn.Module):
         return total
 
     def _edited_feature(self, inversion: Inversion, shift: Tensor) -> Tensor:
-        """F'_E: the inverted feature moved by what the edit does to the generator's own feature, F' + G_k(w + shift) -
-        G_k(w) (eq. 6). shift [B, L, D]."""
+        """F'_E = G_k(w + shift) + (F' - G_k(w)) (eq. 6); by the rule "carried" the bracket moves. shift [B, L, D]."""
         assert inversion.feature is not None
+        if carries(self.options):
+            return carried(self.generator.synthesis, inversion, shift, self.noise)
         start = inversion.base_latent + shift
         moved = self.generator.synthesis.until(inversion.layer, start, noise=self.noise).feature
         return inversion.feature + (moved - inversion.extras["base_feature"])

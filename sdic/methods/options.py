@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from sdic.errors import CheckpointError, ConfigError, did_you_mean
+from sdic.settings import setting
 
 T = TypeVar("T")
 SHARED = ("device", "precision", "optimize", "method")
@@ -18,6 +19,23 @@ WORDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true 
 @dataclass
 class NoOptions:
     """For methods that have none."""
+
+
+@dataclass
+class FeatureOptions:
+    """Of every method that compensates a feature of the generator; such a method's own options extend it, or have a
+    `rule` of more words."""
+
+    rule: Literal["carried", "paper"] = setting(
+        "carried",
+        "how the feature follows an edit: what was compensated is carried along with the motion that the edit makes in "
+        "the generator, or stays at its place, as in the paper (eq. 6)",
+    )
+
+
+def carries(options: object) -> bool:
+    """Whether edits carry the compensation along."""
+    return getattr(options, "rule", None) == "carried"
 
 
 def make_options(schema: type[T], given: Mapping[str, Any], method: str) -> T:

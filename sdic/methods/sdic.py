@@ -52,10 +52,11 @@ class SDICOptions:
     paradigm: Literal["compensate-edit", "edit-compensate"] = setting(
         "compensate-edit", "what comes first; edit-compensate is the ablation of Figure 4c"
     )
-    rule: Literal["paper", "released"] = setting(
-        "paper",
-        "how the feature follows an edit: by G_k(w + edit) - G_k(w) (eq. 6), or as the authors' code does, by "
-        "G_k(w' + edit) - G_k(w); there, strength 0 is not the inversion",
+    rule: Literal["carried", "paper", "released"] = setting(
+        "carried",
+        "how the feature follows an edit: what was compensated is carried along with the motion that the edit makes in "
+        "the generator; or it stays, by G_k(w + edit) - G_k(w) (paper, eq. 6); or as the authors' code does, by "
+        "G_k(w' + edit) - G_k(w) (released); there, strength 0 is not the inversion",
     )
 
 
@@ -67,7 +68,12 @@ class SDICInverter(Inverter):
     networks = {"generator": "generator", "encoder": "encoder", "dipn": "dipn", "dicn": "dicn"}  # noqa: RUF012
     Options = SDICOptions
     edit_options = ("rule", "paradigm")
-    edit_variants = {"edit_compensate": {"paradigm": "edit-compensate"}}  # noqa: RUF012
+    edit_variants = {  # noqa: RUF012
+        "paper": {"rule": "paper"},
+        "carried": {"rule": "carried"},
+        "released": {"rule": "released"},
+        "edit_compensate": {"paradigm": "edit-compensate"},
+    }
     trains = ("dipn", "dicn")
     stored = ("latent", "initial")
     Settings = SDICSettings
@@ -167,7 +173,7 @@ class SDICInverter(Inverter):
 
     @property
     def keeps_unmoved(self) -> bool:
-        return self.options.rule == "paper"
+        return self.options.rule != "released"
 
     def _edit(self, inversion: Inversion, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:
         if self.options.paradigm == "compensate-edit":

@@ -140,7 +140,8 @@ class Pipeline:
     def skip(self, job: Job) -> None:
         """Find out by the item's hash and its record what is missing. An inversion that an earlier run saved for the
         same photo, weights and settings spares reading and inverting."""
-        item, out, rule = job.item, self.out, self.settings.rule
+        item, out = job.item, self.out
+        rule = self.settings.rule or "default"  # it was "" while the default was the paper's
         record = job.record = Record.load(out, item.stem)
         digest = item.digest(self.settings.max_pixels)
         options = {"options": json.dumps(self.settings.options, sort_keys=True)} if self.settings.options else {}

@@ -19,6 +19,7 @@ FEW = ("--limit", "2", "--edit-limit", "1", "--change", "yaw=10,20", "--change",
 MEASURES = {"psnr", "ssim", "l2", "perceptual", "id", "seconds", "images", "edits"}
 OF_EDITS = {"l2", "perceptual", "id", "attribute_error", "moved", "details_kept", "region_l2", "strength"}
 OF_EDITS |= {"out_of_reach", "details_images", "images"}
+OTHER_WAYS = ("paper", "released", "edit_compensate")
 
 
 def without_seconds(numbers):
@@ -57,8 +58,9 @@ def test_what_a_run_writes(whole):
         assert values["images"] == 2
         assert values["seconds"] > 0
     assert set(numbers["e4e"]["edits"]) == {"age", "yaw"}
-    assert set(numbers["sdic"]["edits"]) == {"age", "yaw", "edit_compensate", "better_up_to"}
-    for edits in (numbers["e4e"]["edits"], numbers["sdic"]["edits"], numbers["sdic"]["edits"]["edit_compensate"]):
+    assert set(numbers["sdic"]["edits"]) == {"age", "yaw", *OTHER_WAYS, "better_up_to"}
+    ways = (numbers["sdic"]["edits"][way] for way in OTHER_WAYS)
+    for edits in (numbers["e4e"]["edits"], numbers["sdic"]["edits"], *ways):
         assert set(edits["yaw"]) == {"10", "20"}
         assert set(edits["age"]) == {"20"}
         assert set(edits["yaw"]["10"]) == OF_EDITS
@@ -72,7 +74,7 @@ def test_what_a_run_writes(whole):
     assert "sdic (edit-compensate)" in whole.printed
     assert (whole.out / "tables.md").read_text().strip() in whole.printed
     with Image.open(whole.out / "sheet.png") as sheet:
-        assert sheet.width > 5 * 128  # photo, truth, e4e, sdic, edit-compensate
+        assert sheet.width > 7 * 128  # photo, truth, e4e, sdic, paper, released, edit-compensate
         assert sheet.height > 2 * 128  # age and yaw
 
 
