@@ -178,7 +178,7 @@ def test_files_without_a_source_and_files_by_hand(
     assert "did you mean 'faces'" in capsys.readouterr().err
     monkeypatch.setattr(zoo, "search_folders", lambda: [folder])
     assert main(["download", "portraits"]) == 1
-    assert "make it: sdic pretrain all" in capsys.readouterr().err
+    assert "make it: sdic build portraits" in capsys.readouterr().err
 
 
 def test_models_show_size_licence_and_state(
