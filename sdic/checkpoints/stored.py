@@ -121,7 +121,10 @@ class Names:
             value.order = _text(state[1])
         elif isinstance(value, _Array) and value.value is None:
             _, shape, dtype, fortran, content = state
-            value.value = self._array(content, dtype, shape, bool(fortran))
+            if isinstance(content, list):  # objects, as numpy.save writes a dict: one of shape []
+                value.value = content[0] if not shape and len(content) == 1 else content
+            else:
+                value.value = self._array(content, dtype, shape, bool(fortran))
         elif isinstance(value, argparse.Namespace):
             vars(value).update({_text(key): entry for key, entry in state.items()})
         elif not isinstance(value, (dict, Tensor)):  # attributes of those (such as torch's `_metadata`) are not read

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import mmap
 import os
 import struct
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sdic.checkpoints.pickles import DamagedError, ForeignCallError, Unpickler
@@ -19,6 +22,8 @@ from sdic.errors import CheckpointError
 from sdic.utils.text import one_line, reason
 
 _OF_ZIP = (zipfile.BadZipFile, struct.error, ValueError, KeyError, IndexError, NotImplementedError, OSError, EOFError)
+NUMPY_MAGIC = b"\x93NUMPY"
+_NPY_HEAD = 1 << 16  # more bytes than the text before an array's content may have
 _LOCAL_HEADER = 30  # bytes before the names of a zip member
 _MEMBERS = 100_000
 
@@ -47,6 +52,8 @@ def load_tensors(path: str | os.PathLike[str], trust: bool = False) -> Any:
         if data[: len(LEGACY_MAGIC)] == LEGACY_MAGIC:
             return read_legacy(data, names)
         torch_made = False
+        if data[: len(NUMPY_MAGIC)] == NUMPY_MAGIC:
+            data = _objects(data)
         if data[:1] != b"\x80":
             raise DamagedError("it is neither a zip nor a pickle")
         return _with_tensors(Unpickler(data, names.calls, names.build).load())
@@ -134,11 +141,24 @@ def _importable(program: str) -> bool:
         return False
 
 
-def _with_tensors(content: Any) -> Any:
-    """The arrays of a pickled dict, or of the dicts in it, as tensors."""
-    if not isinstance(content, Mapping):
-        return plain(content)
-    return {
-        key: {name: plain(entry) for name, entry in value.items()} if isinstance(value, Mapping) else plain(value)
-        for key, value in content.items()
-    }
+def _objects(data: memoryview) -> memoryview:
+    """The pickle in a .npy of objects, such as numpy.save writes for a dict of names."""
+    head = io.BytesIO(data[:_NPY_HEAD])
+    try:
+        version = np.lib.format.read_magic(head)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        if not read(head)[2].hasobject:
+            raise DamagedError("a .npy of plain numbers, which is no pickle")
+    except (ValueError, SyntaxError, TypeError, KeyError, EOFError, tokenize.TokenError) as error:
+        raise DamagedError(f"the header of a .npy: {one_line(error)}") from error
+    return data[head.tell() :]
+
+
+def _with_tensors(content: Any, depth: int = 2) -> Any:
+    """The arrays of a pickle as tensors, also those of its dicts and lists and of the ones in these."""
+    content = plain(content)
+    if depth and isinstance(content, Mapping):
+        return {key: _with_tensors(value, depth - 1) for key, value in content.items()}
+    if depth and isinstance(content, list):
+        return [_with_tensors(value, depth - 1) for value in content]
+    return content

@@ -189,7 +189,9 @@ def read_arrays(path: Path) -> Any:
     try:
         if path.suffix == ".npy":
             with open(path, "rb") as handle:
-                return _array(handle, path.stat().st_size)
+                objects = _read_header(handle)[2].hasobject
+                handle.seek(0)
+                return load_tensors(path) if objects else _array(handle, path.stat().st_size)
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             if sum(info.file_size for info in members.values()) > LARGEST:
@@ -211,14 +213,18 @@ _OF_NUMPY = (
 """What numpy and the zip reader raise for damaged bytes (a .npy begins with a text that numpy parses as Python)."""
 
 
-def _array(handle: IO[bytes], size: int) -> Tensor:
-    """An array of real numbers from a .npy of `size` bytes, as float32. A pickle in it is not read: it could execute
-    code; nor is an array that its header says is larger than the file."""
+def _read_header(handle: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(handle)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"a .npy of version {version}")
-    shape, fortran, dtype = read(handle)
+    return read(handle)
+
+
+def _array(handle: IO[bytes], size: int) -> Tensor:
+    """An array of real numbers from a .npy of `size` bytes, as float32. An array that its header says is larger than
+    the file is not read."""
+    shape, fortran, dtype = _read_header(handle)
     if dtype.kind not in "fiu":
         raise ValueError(f"an array of {dtype}")
     wanted = math.prod(shape) * dtype.itemsize

@@ -208,14 +208,13 @@ def codes_in(path: Path, name: str) -> list[Item]:
     """Every code of a file, each an item of its own; a file that cannot be read is one item that says why.
 
     Understood are tensors [L, D], [N, L, D] and [N, 1, L, D], [D] and [1, D] for codes of W, and lists or dicts of
-    these (name -> code, or name -> {"latent": code}). Nothing in the file is executed. name: the file's, for people.
+    these (name -> code, its steps, or {"latent": code}). Nothing in the file is executed. name: the file's, for people.
     """
     base, found, reason = name.removesuffix(path.suffix), [], ""
     try:
         found = list(_codes(read_arrays(path), ""))
     except CheckpointError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        reason += "; a dict is read from numpy.savez(FILE, **codes)" if "array of object" in reason else ""
     shapes = {tuple(code.shape) for _, code in found if isinstance(code, Tensor)}
     if len(shapes) != 1:  # the weights of a network are tensors too
         what = f"tensors of {len(shapes)} shapes" if shapes else "none"
@@ -251,7 +250,8 @@ def _codes(content: Any, name: str) -> Iterator[tuple[str, Tensor | str]]:
     if isinstance(content, Mapping | list | tuple):
         for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
             inner = _joined(name, "" if len(content) == 1 and not _is_file_name(key) else _safe(str(key)))
-            if isinstance(value, Tensor) or (isinstance(value, Mapping) and "latent" in value):
+            steps = isinstance(value, list) and value and all(isinstance(step, Tensor) for step in value)
+            if isinstance(value, Tensor) or steps or (isinstance(value, Mapping) and "latent" in value):
                 yield from _codes(value, inner)
             else:
                 yield inner, f"a {type(value).__name__}"

@@ -33,7 +33,7 @@ def npy(array: Any) -> bytes:
     [
         (np.ones(16, dtype=np.complex64), "complex64"),
         (np.array(["a"] * 16), "an array of"),
-        (np.array([None] * 16, dtype=object), "an array of object"),
+        (np.array([None] * 16, dtype=object), "a list, which is no direction"),
         (np.full(16, np.nan), "not finite"),
         (np.full(16, 1e300), "not finite"),
         (np.ones((2, 2, 2, 2)), "delta must be"),

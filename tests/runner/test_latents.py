@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -108,13 +109,30 @@ def test_names_in_a_file_cannot_leave_the_output_folder(edit, codes, tmp_path):
     assert len(list((tmp_path / "out" / "inversion").iterdir())) == len(names)
 
 
+class Hostile:
+    """What numpy would execute if it read it."""
+
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_dict_of_names_that_numpy_pickled(steps, edit, codes, tmp_path):
+    """As pSp and ReStyle write latents.npy: name -> code, or the codes of every step. Nothing in it is executed."""
+    latents = {f"{name}.jpg": [code.numpy()] * steps for name, code in zip("ab", codes, strict=False)}
+    np.save(tmp_path / "latents.npy", latents if steps > 1 else {k: v[0] for k, v in latents.items()})
+    code, report = edit(tmp_path / "latents.npy")
+    assert code == 0, report
+    assert report["totals"]["done"] == 2 * steps
+
+
 def test_what_holds_no_codes_says_so_and_the_rest_is_finished(edit, tiny, codes, tmp_path, capsys):
     good = write(tmp_path / "good.npy", codes[0])
     write(tmp_path / "other.npy", torch.randn(18, 512))
     write(tmp_path / "nan.npy", torch.full((ROWS, WIDTH), torch.nan))
     torch.save(tiny.generator.state_dict(), tmp_path / "weights.pt")
     torch.save({"state_dict": {}, "step": 3}, tmp_path / "empty.pt")
-    np.save(tmp_path / "pickled.npy", {"a": codes[0].numpy()}, allow_pickle=True)
+    np.save(tmp_path / "hostile.npy", Hostile(), allow_pickle=True)
     torch.save({"a": codes[0], "b": "text"}, tmp_path / "mixed.pt")
     (tmp_path / "damaged.pt").write_bytes(good.read_bytes()[:100])
     code, report = edit(*(tmp_path / name for name in sorted(path.name for path in tmp_path.glob("*.*"))))
@@ -126,7 +144,7 @@ def test_what_holds_no_codes_says_so_and_the_rest_is_finished(edit, tiny, codes,
         ("nan.npy", "not finite"),
         ("weights.pt", "no codes"),
         ("empty.pt", "no codes"),
-        ("pickled.npy", "numpy.savez"),
+        ("hostile.npy", "could execute code"),
         ("mixed.pt#b", "this is a str"),
         ("damaged.pt", ""),
     ):
