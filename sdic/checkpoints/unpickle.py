@@ -11,7 +11,7 @@ import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -141,13 +141,23 @@ def _importable(program: str) -> bool:
         return False
 
 
+def npy_header(handle: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, whether in Fortran's order, dtype) of a .npy; the handle then stands at its content.
+
+    Damaged ones raise what numpy does, a ValueError above all: the text there is parsed as Python.
+    """
+    version = np.lib.format.read_magic(handle)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"a .npy of version {version}")
+    return read(handle)
+
+
 def _objects(data: memoryview) -> memoryview:
     """The pickle in a .npy of objects, such as numpy.save writes for a dict of names."""
     head = io.BytesIO(data[:_NPY_HEAD])
     try:
-        version = np.lib.format.read_magic(head)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        if not read(head)[2].hasobject:
+        if not npy_header(head)[2].hasobject:
             raise DamagedError("a .npy of plain numbers, which is no pickle")
     except (ValueError, SyntaxError, TypeError, KeyError, EOFError, tokenize.TokenError) as error:
         raise DamagedError(f"the header of a .npy: {one_line(error)}") from error

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdic.checkpoints.unpickle import load_tensors
+from sdic.checkpoints.unpickle import load_tensors, npy_header
 from sdic.direction import Direction
 from sdic.editing.ganspace import LIMITS, SAMPLES, principal_components
 from sdic.editing.manifest import DirectionCard, known_directions, require_file
@@ -189,7 +189,7 @@ def read_arrays(path: Path) -> Any:
     try:
         if path.suffix == ".npy":
             with open(path, "rb") as handle:
-                objects = _read_header(handle)[2].hasobject
+                objects = npy_header(handle)[2].hasobject
                 handle.seek(0)
                 return load_tensors(path) if objects else _array(handle, path.stat().st_size)
         with zipfile.ZipFile(path) as archive:
@@ -213,18 +213,10 @@ _OF_NUMPY = (
 """What numpy and the zip reader raise for damaged bytes (a .npy begins with a text that numpy parses as Python)."""
 
 
-def _read_header(handle: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(handle)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
-        raise ValueError(f"a .npy of version {version}")
-    return read(handle)
-
-
 def _array(handle: IO[bytes], size: int) -> Tensor:
     """An array of real numbers from a .npy of `size` bytes, as float32. An array that its header says is larger than
     the file is not read."""
-    shape, fortran, dtype = _read_header(handle)
+    shape, fortran, dtype = npy_header(handle)
     if dtype.kind not in "fiu":
         raise ValueError(f"an array of {dtype}")
     wanted = math.prod(shape) * dtype.itemsize
