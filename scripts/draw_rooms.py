@@ -26,6 +26,7 @@ CAPTIONS = {
     "zoo": "where their files are",
     "domains": "one entry a domain",
     "methods": "one file a method",
+    "bundles": "networks by name or file",
     "loading": "name or file to inverter",
     "tiny": "an untrained stack",
     "feature_networks": "of losses and metrics",

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from sdic import zoo
+from sdic.bundles import read_frozen
 from sdic.errors import CheckpointError
-from sdic.loading import read_frozen
 from sdic.losses.perceptual import BACKBONE, BACKBONE_SOURCE, pretrained_lpips, random_lpips
 from sdic.networks.portrait_nets import AttributeDistance
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import sdic
 from sdic import zoo
-from sdic.loading import read_frozen
+from sdic.bundles import read_frozen
 from sdic.utils.files import sha256_of
 
 FOLDER = zoo.REPOSITORY / "pretrained" / "portraits"

@@ -16,16 +16,16 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from sdic.changes import Noise
 from sdic.checkpoints import kind_of
-from sdic.direction import Direction
+from sdic.direction import Direction, paired
 from sdic.editing.transport import carried, with_signature
 from sdic.errors import ConfigError, SdicError, did_you_mean
-from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
+from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once, recomputed
 from sdic.methods.options import NoOptions, carries, make_options
-from sdic.networks.stylegan2 import Generator, Synthesis
+from sdic.methods.progress import Watch, nothing
+from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
 
@@ -61,6 +61,12 @@ class Inverter(ABC, nn.Module):
     """Settings of the networks as their authors released them."""
     tiny: ClassVar[dict[str, Any]] = {}
     """Settings of the untrained ones in the tiny stack (`sdic.tiny`)."""
+    gives_code: ClassVar[bool] = False
+    """Whether its code alone, rendered, is its inversion: then any method that refines can go on from it."""
+    refines: ClassVar[bool] = False
+    """Whether it goes on from a first code, its own or another method's (`methods.refining`)."""
+    looks_through: ClassVar[tuple[str, ...]] = ()
+    """Networks of the domain that its own losses look through, each the attribute of its name: "perceptual"."""
     generator: Generator
 
     def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
@@ -68,6 +74,8 @@ class Inverter(ABC, nn.Module):
         super().__init__()
         for role in self.networks:
             setattr(self, role, networks[role])
+        for role in self.looks_through:
+            setattr(self, role, networks.get(role))
         if self.generator.config.resolution != geometry.resolution:
             raise ConfigError(
                 f"the generator draws {self.generator.config.resolution} px, the domain is {geometry.resolution} px"
@@ -79,6 +87,7 @@ class Inverter(ABC, nn.Module):
         self.recompute = False  # in training: keep the generator's states between resolutions only
         self.name = self.method
         self.domain: str | None = None  # as the model's card or its files say; None where they do not
+        self.watch: Watch = nothing  # called by what takes minutes a photo
         self._fingerprint: str | None = None
 
     @classmethod
@@ -117,9 +126,7 @@ class Inverter(ABC, nn.Module):
             raise ValueError(
                 f"images must be floating point in [-1, 1], got {images.dtype}; sdic.pictures converts uint8"
             )
-        photo = images.to(self.device, torch.float32)
-        if tuple(photo.shape[2:]) != self.geometry.input_size:
-            photo = F.interpolate(photo, size=self.geometry.input_size, mode="bilinear", antialias=True).clamp(-1, 1)
+        photo = self.fitted(images.to(self.device, torch.float32))
         with self._autocast():
             parts = [self._invert(part) for part in self._portions(photo)]
         whole = parts[0] if len(parts) == 1 else Inversion.cat(parts)
@@ -148,7 +155,7 @@ class Inverter(ABC, nn.Module):
                 f"this inversion was made with generator {inversion.generator[:12]}, and {self.name} has "
                 f"{self.fingerprint[:12]}; invert the photo again with this model"
             )
-        directions, strengths = _paired(direction, strength)
+        directions, strengths = paired(direction, strength)
         count = max([len(inversion), *(s.numel() for s in strengths if s.ndim > 0)])
         for amount in strengths:
             if (
@@ -204,6 +211,16 @@ class Inverter(ABC, nn.Module):
 
         frozen: what `frozen_pass` gives for these photos, if somebody has it already.
         """
+
+    def fitted(self, photo: Tensor) -> Tensor:
+        """Photos [B, 3, H', W'] at the method's input size [B, 3, H, W]."""
+        if tuple(photo.shape[2:]) == self.geometry.input_size:
+            return photo
+        return F.interpolate(photo, size=self.geometry.input_size, mode="bilinear", antialias=True).clamp(-1, 1)
+
+    def code_of(self, photo: Tensor) -> Tensor:
+        """The code [B, L, D] of photos at the method's input size, for a method that goes on from it."""
+        return self._invert(photo).latent
 
     @torch.no_grad()
     def frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -296,7 +313,7 @@ class Inverter(ABC, nn.Module):
         state = GeneratorState(layer, feature, synthesis.rgb_below(layer, latent, noise=self.noise))
         last = synthesis.config.layers - 1
         while self.recompute and torch.is_grad_enabled() and state.layer < last:
-            state = _recomputed(synthesis, min(state.layer + 2, last), latent, state, self.noise)
+            state = recomputed(synthesis, min(state.layer + 2, last), latent, state, self.noise)
         return synthesis(latent, state, noise=self.noise)
 
     # Housekeeping ----------------------------------------------------------------------------------------------------
@@ -325,26 +342,3 @@ class Inverter(ABC, nn.Module):
 
     def _portions(self, batch: Tensor) -> Sequence[Tensor]:
         return batch.split(images_at_once(self.device, self.geometry.resolution))
-
-
-def _recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: GeneratorState, noise: Noise) -> GeneratorState:
-    """The state after layer `stop`, computed once more in the backward pass instead of kept for it."""
-
-    def run(latent: Tensor, feature: Tensor, rgb: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        after = synthesis.until(stop, latent, GeneratorState(state.layer, feature, rgb), noise)
-        return after.feature, after.rgb
-
-    feature, rgb = checkpoint(run, latent, state.feature, state.rgb, use_reentrant=False)
-    return GeneratorState(stop, feature, rgb)
-
-
-def _paired(
-    direction: Direction | Sequence[Direction], strength: float | Tensor | Sequence[float | Tensor]
-) -> tuple[list[Direction], list[Tensor]]:
-    """Directions and strengths as lists of one length; a strength is a tensor [] or [B]."""
-    if isinstance(direction, Direction):
-        return [direction], [torch.as_tensor(strength, dtype=torch.float32).cpu()]
-    amounts = list(strength) if isinstance(strength, Sequence | Tensor) else [strength]
-    if len(amounts) != len(direction):
-        raise ValueError(f"{len(direction)} directions need as many strengths, got {len(amounts)}")
-    return list(direction), [torch.as_tensor(amount, dtype=torch.float32).cpu() for amount in amounts]

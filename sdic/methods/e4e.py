@@ -24,6 +24,7 @@ class E4EInverter(Inverter):
     networks = {"generator": "generator", "encoder": "encoder"}  # noqa: RUF012
     relative: ClassVar[bool] = True
     """Whether the encoder's rows are offsets from row 0."""
+    gives_code = True
     encoder: E4E
 
     @classmethod
@@ -31,8 +32,11 @@ class E4EInverter(Inverter):
         encoder: Any = networks.get("encoder")
         return super().fits(networks) and encoder.config.relative == cls.relative
 
+    def code_of(self, photo: Tensor) -> Tensor:
+        return self.encoder(photo)
+
     def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
-        latent = self.encoder(photo)
+        latent = self.code_of(photo)
         image = self.generator.synthesis(latent, noise=self.noise)
         return Inversion(image=image, latent=latent, base_latent=latent)
 

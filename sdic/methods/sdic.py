@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sdic.changes import Noise
 from sdic.direction import Direction
 from sdic.errors import ConfigError
-from sdic.methods.base import Inverter
+from sdic.methods.refining import Refiner
 from sdic.methods.registry import register
 from sdic.networks.compensator import Compensator
 from sdic.networks.dicn import DICN, DICNConfig
@@ -61,7 +61,7 @@ class SDICOptions:
 
 
 @register
-class SDICInverter(Inverter):
+class SDICInverter(Refiner):
     """photo -> w = e4e(photo) -> R_o, F = G(w) -> D = DIPN(photo, R_o) -> w', F' = DICN(D, w, F) -> picture."""
 
     method = "sdic"
@@ -103,9 +103,9 @@ class SDICInverter(Inverter):
         return Compensator(self.dipn, self.dicn)
 
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """latent: e4e's code w [B, L, D]. feature: G_k(w) [B, C, h, h]. initial: R_o [B, 3, H, W], clamped."""
+        """latent: the first code w [B, L, D]. feature: G_k(w) [B, C, h, h]. initial: R_o [B, 3, H, W], clamped."""
         synthesis = self.generator.synthesis
-        latent = known["latent"] if "latent" in known else self.encoder(photo).to(photo)
+        latent = known["latent"] if "latent" in known else self.first_code(photo).to(photo)
         if "initial" in known:
             feature, initial = synthesis.until(self.layer, latent, noise=self.noise).feature, known["initial"]
         else:

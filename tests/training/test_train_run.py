@@ -181,7 +181,7 @@ def test_resuming_beside_other_frozen_weights_or_another_model_is_an_error(tmp_p
 def test_weights_say_beside_which_networks_they_were_trained(tmp_path, trainer, monkeypatch):
     folder = tmp_path / "run"
     assert trainer(f"run.dir={folder}", "run.images=2").run() == 0
-    monkeypatch.setattr("sdic.loading.fingerprint", lambda network: "0" * 64)
+    monkeypatch.setattr("sdic.bundles.fingerprint", lambda network: "0" * 64)
     with pytest.raises(CheckpointError, match="trained beside the generator"):
         sdic.load(folder, "cpu")
 

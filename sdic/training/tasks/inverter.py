@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sdic.bundles import read_frozen
 from sdic.data.dataset import Batch, collate
 from sdic.editing.ganspace import principal_components
 from sdic.errors import ConfigError
 from sdic.evaluation.metrics import Networks, at_input_size, label, measure
 from sdic.fast import accelerate
-from sdic.loading import geometry_of, read_frozen
+from sdic.loading import geometry_of
 from sdic.losses.joint import JointLoss
 from sdic.methods import METHODS, Inverter
 from sdic.methods.options import make_options
