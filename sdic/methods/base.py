@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from sdic.changes import Noise
 from sdic.checkpoints import kind_of
@@ -25,7 +24,9 @@ from sdic.editing.transport import carried, with_signature
 from sdic.errors import ConfigError, SdicError, did_you_mean
 from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
 from sdic.methods.options import NoOptions, carries, make_options
-from sdic.networks.stylegan2 import Generator, Synthesis
+from sdic.methods.passes import Step, TrainingPass
+from sdic.methods.rendering import paired, recomputed
+from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
 
@@ -57,6 +58,8 @@ class Inverter(ABC, nn.Module):
     """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
     Settings: ClassVar[type] = NoOptions
     """What a training says about the networks of `trains`, a dataclass. Options of the same name follow it."""
+    Losses: ClassVar[type] = NoOptions
+    """Weights of the loss terms that only this method has, a dataclass: the settings `loss.NAME` of its training."""
     released: ClassVar[dict[str, Any]] = {}
     """Settings of the networks as their authors released them."""
     tiny: ClassVar[dict[str, Any]] = {}
@@ -148,7 +151,7 @@ class Inverter(ABC, nn.Module):
                 f"this inversion was made with generator {inversion.generator[:12]}, and {self.name} has "
                 f"{self.fingerprint[:12]}; invert the photo again with this model"
             )
-        directions, strengths = _paired(direction, strength)
+        directions, strengths = paired(direction, strength)
         count = max([len(inversion), *(s.numel() for s in strengths if s.ndim > 0)])
         for amount in strengths:
             if (
@@ -219,6 +222,12 @@ class Inverter(ABC, nn.Module):
         if len(parts) == 1:
             return {name: value.to(photo) for name, value in parts[0].items()}
         return {name: torch.cat([part[name] for part in parts]).to(photo) for name in parts[0]}
+
+    def training_pass(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> TrainingPass:
+        """The forward pass of a training step; photo, frozen: as for `_invert`. Methods whose losses look at more than
+        the inversion override this."""
+        inversion = self._invert(photo, frozen)
+        return TrainingPass(inversion, [(photo, inversion.image)])
 
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`frozen_pass` of one portion; methods that have nothing frozen before what trains leave it at this."""
@@ -296,7 +305,7 @@ class Inverter(ABC, nn.Module):
         state = GeneratorState(layer, feature, synthesis.rgb_below(layer, latent, noise=self.noise))
         last = synthesis.config.layers - 1
         while self.recompute and torch.is_grad_enabled() and state.layer < last:
-            state = _recomputed(synthesis, min(state.layer + 2, last), latent, state, self.noise)
+            state = recomputed(synthesis, min(state.layer + 2, last), latent, state, self.noise)
         return synthesis(latent, state, noise=self.noise)
 
     # Housekeeping ----------------------------------------------------------------------------------------------------
@@ -325,26 +334,3 @@ class Inverter(ABC, nn.Module):
 
     def _portions(self, batch: Tensor) -> Sequence[Tensor]:
         return batch.split(images_at_once(self.device, self.geometry.resolution))
-
-
-def _recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: GeneratorState, noise: Noise) -> GeneratorState:
-    """The state after layer `stop`, computed once more in the backward pass instead of kept for it."""
-
-    def run(latent: Tensor, feature: Tensor, rgb: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        after = synthesis.until(stop, latent, GeneratorState(state.layer, feature, rgb), noise)
-        return after.feature, after.rgb
-
-    feature, rgb = checkpoint(run, latent, state.feature, state.rgb, use_reentrant=False)
-    return GeneratorState(stop, feature, rgb)
-
-
-def _paired(
-    direction: Direction | Sequence[Direction], strength: float | Tensor | Sequence[float | Tensor]
-) -> tuple[list[Direction], list[Tensor]]:
-    """Directions and strengths as lists of one length; a strength is a tensor [] or [B]."""
-    if isinstance(direction, Direction):
-        return [direction], [torch.as_tensor(strength, dtype=torch.float32).cpu()]
-    amounts = list(strength) if isinstance(strength, Sequence | Tensor) else [strength]
-    if len(amounts) != len(direction):
-        raise ValueError(f"{len(direction)} directions need as many strengths, got {len(amounts)}")
-    return list(direction), [torch.as_tensor(amount, dtype=torch.float32).cpu() for amount in amounts]
