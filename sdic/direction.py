@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -127,15 +126,3 @@ class Direction:
             return cls(delta=tensors["delta"], origin=tensors.get("origin"), **settings)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{path}: damaged direction ({one_line(error)})") from error
-
-
-def paired(
-    direction: Direction | Sequence[Direction], strength: float | Tensor | Sequence[float | Tensor]
-) -> tuple[list[Direction], list[Tensor]]:
-    """One or several directions, and a strength of each, as lists of one length; a strength is a tensor [] or [B]."""
-    if isinstance(direction, Direction):
-        return [direction], [torch.as_tensor(strength, dtype=torch.float32).cpu()]
-    amounts = list(strength) if isinstance(strength, Sequence | Tensor) else [strength]
-    if len(amounts) != len(direction):
-        raise ValueError(f"{len(direction)} directions need as many strengths, got {len(amounts)}")
-    return list(direction), [torch.as_tensor(amount, dtype=torch.float32).cpu() for amount in amounts]

@@ -1,4 +1,4 @@
-"""In what arithmetic the networks compute, how many images they take at a time, and what they compute twice."""
+"""In what arithmetic the networks compute, and how many images they take at a time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import platform
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from sdic.changes import Noise
 from sdic.errors import ConfigError, did_you_mean
-from sdic.networks.stylegan2 import Synthesis
-from sdic.types import GeneratorState
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -48,14 +43,3 @@ def slow_on_cpu(precision: str) -> str:
 def images_at_once(device: torch.device, resolution: int) -> int:
     """How many images go through the networks at a time, so that memory does not grow with the length of a sweep."""
     return 1 if device.type == "cpu" else max(1, AT_ONCE * LARGEST**2 // resolution**2)
-
-
-def recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: GeneratorState, noise: Noise) -> GeneratorState:
-    """The state after layer `stop`, computed once more in the backward pass instead of kept for it."""
-
-    def run(latent: Tensor, feature: Tensor, rgb: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        after = synthesis.until(stop, latent, GeneratorState(state.layer, feature, rgb), noise)
-        return after.feature, after.rgb
-
-    feature, rgb = checkpoint(run, latent, state.feature, state.rgb, use_reentrant=False)
-    return GeneratorState(stop, feature, rgb)

@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from sdic.changes import Noise
 from sdic.checkpoints import kind_of
-from sdic.direction import Direction, paired
+from sdic.direction import Direction
 from sdic.editing.transport import carried, with_signature
 from sdic.errors import ConfigError, SdicError, did_you_mean
-from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once, recomputed
+from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
 from sdic.methods.options import NoOptions, carries, make_options
+from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.progress import Watch, nothing
+from sdic.methods.rendering import paired, recomputed
 from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
@@ -57,6 +59,8 @@ class Inverter(ABC, nn.Module):
     """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
     Settings: ClassVar[type] = NoOptions
     """What a training says about the networks of `trains`, a dataclass. Options of the same name follow it."""
+    Losses: ClassVar[type] = NoOptions
+    """Weights of the loss terms that only this method has, a dataclass: the settings `loss.NAME` of its training."""
     released: ClassVar[dict[str, Any]] = {}
     """Settings of the networks as their authors released them."""
     tiny: ClassVar[dict[str, Any]] = {}
@@ -236,6 +240,12 @@ class Inverter(ABC, nn.Module):
         if len(parts) == 1:
             return {name: value.to(photo) for name, value in parts[0].items()}
         return {name: torch.cat([part[name] for part in parts]).to(photo) for name in parts[0]}
+
+    def training_pass(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> TrainingPass:
+        """The forward pass of a training step; photo, frozen: as for `_invert`. Methods whose losses look at more than
+        the inversion override this."""
+        inversion = self._invert(photo, frozen)
+        return TrainingPass(inversion, [(photo, inversion.image)])
 
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`frozen_pass` of one portion; methods that have nothing frozen before what trains leave it at this."""

@@ -1,7 +1,8 @@
 """Training of an inverter: any method that says in `trains` which of its networks are trained.
 
-The method's own `_invert` is the forward pass: what the frozen networks make of a photo (from the cache, if there is
-one), then what trains, then the loss of eq. 9 on the output at the input size. No method is named here.
+The method's own `training_pass` (its `_invert`, where it does not say otherwise) is the forward pass: what the frozen
+networks make of a photo (from the cache, if there is one), then what trains, then the loss of eq. 9 on the output at
+the input size, and the method's own terms. No method is named here.
 
 What carries a gradient: the networks of `trains`, and what lies between them and the picture. Nothing else is computed
 for the backward pass: no gradient for a frozen weight anywhere, none at all in the frozen pass.
@@ -29,6 +30,7 @@ from sdic.loading import geometry_of
 from sdic.losses.joint import JointLoss
 from sdic.methods import METHODS, Inverter
 from sdic.methods.options import make_options
+from sdic.methods.passes import Step
 from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
 from sdic.training.photos import Photos
@@ -73,6 +75,7 @@ class InverterTask(Task):
         self.inverter.recompute = model.activation_checkpointing
         self.metric_networks: Networks = build_networks(config, self.device)
         self.joint: JointLoss = build_loss(config, self.metric_networks).to(self.device)
+        self.own_weights: dict[str, float] = {name: getattr(config.loss, name) for name in vars(kind.Losses())}
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
@@ -103,12 +106,16 @@ class InverterTask(Task):
         inverter, photo = self.inverter, batch.photo
         with self.autocast():
             known = None if self.photos.cache is None else self.photos.cache.complete(inverter, batch)
-            inversion = inverter._invert(photo, inverter.frozen_pass(photo, known))
-            output = self.geometry.at_input_size(inversion.image)
-        return self.terms(photo, output, inversion)
+            step = Step(self.images, self.own_weights)
+            passed = inverter.training_pass(photo, inverter.frozen_pass(photo, known), step)
+            target, output = passed.compared(self.geometry)
+        terms = self.terms(target, output, passed.inversion)
+        own = {name: value for name, value in passed.terms.items() if self.own_weights[name] > 0}
+        terms["loss"] = sum((self.own_weights[n] * v.to(photo) for n, v in own.items()), passed.share * terms["loss"])
+        return {**terms, **own}
 
     def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
-        """The loss in the photo's float32, whatever the networks ran in. output: [B, 3, H, W]."""
+        """The joint loss in the photo's float32, whatever the networks ran in. photo, output: [B, 3, H, W]."""
         with torch.autocast(photo.device.type, enabled=False):
             return self.joint.of(photo, output.to(photo), inversion.to(photo))
 
@@ -184,6 +191,7 @@ class InverterTask(Task):
 
     def on_meta(self, count: int) -> Callable[[], Tensor]:
         parts: Any = copy.deepcopy((self.frozen, self.networks, self.joint))
+        step = Step(self.images, self.own_weights)
         frozen, networks, joint = parts
         for module in (*frozen.values(), *networks.values(), joint):
             module.to("meta")
@@ -194,8 +202,8 @@ class InverterTask(Task):
 
         def run() -> Tensor:
             photo = torch.empty(count, 3, *self.geometry.input_size, device="meta")
-            inversion = inverter._invert(photo)
-            return joint.of(photo, self.geometry.at_input_size(inversion.image), inversion)["loss"]
+            passed = inverter.training_pass(photo, inverter.frozen_pass(photo), step)
+            return joint.of(*passed.compared(self.geometry), passed.inversion)["loss"] + sum(passed.terms.values())
 
         return run
 

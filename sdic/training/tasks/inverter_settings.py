@@ -128,18 +128,22 @@ class InverterConfig(TrainingConfig):
 
 @cache
 def config_of(kind: type[Inverter]) -> type[InverterConfig]:
-    """The settings of a method's training: `model` holds the method's own too."""
+    """The settings of a method's training: `model` and `loss` hold the method's own too."""
+    model = _both(f"{kind.__name__}Model", kind.Settings, InverterModelConfig)
+    loss = _both(f"{kind.__name__}Loss", kind.Losses, LossConfig)
+    sections = [("model", model, field(default_factory=model)), ("loss", loss, field(default_factory=loss))]
+    return make_dataclass(f"{kind.__name__}Config", sections, bases=(InverterConfig,))
+
+
+def _both(name: str, own: type, shared: type) -> type:
+    """A dataclass with the fields of both, which checks both."""
 
     def check(self: Any) -> None:
-        InverterModelConfig.__post_init__(self)
-        kind.Settings.__post_init__(self) if hasattr(kind.Settings, "__post_init__") else None
+        for part in (shared, own):
+            if hasattr(part, "__post_init__"):
+                part.__post_init__(self)
 
-    model = make_dataclass(
-        f"{kind.__name__}Model", [], bases=(kind.Settings, InverterModelConfig), namespace={"__post_init__": check}
-    )
-    return make_dataclass(
-        f"{kind.__name__}Config", [("model", model, field(default_factory=model))], bases=(InverterConfig,)
-    )
+    return make_dataclass(name, [], bases=(own, shared), namespace={"__post_init__": check})
 
 
 def build_networks(config: InverterConfig, device: torch.device) -> Networks:
