@@ -14,7 +14,6 @@ from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdic.changes import Noise
@@ -26,7 +25,7 @@ from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_a
 from sdic.methods.options import NoOptions, carries, make_options
 from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.progress import Watch, nothing
-from sdic.methods.rendering import paired, recomputed
+from sdic.methods.rendering import fitted, paired, recomputed
 from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
@@ -130,7 +129,7 @@ class Inverter(ABC, nn.Module):
             raise ValueError(
                 f"images must be floating point in [-1, 1], got {images.dtype}; sdic.pictures converts uint8"
             )
-        photo = self.fitted(images.to(self.device, torch.float32))
+        photo = fitted(images.to(self.device, torch.float32), self.geometry.input_size)
         with self._autocast():
             parts = [self._invert(part) for part in self._portions(photo)]
         whole = parts[0] if len(parts) == 1 else Inversion.cat(parts)
@@ -215,12 +214,6 @@ class Inverter(ABC, nn.Module):
 
         frozen: what `frozen_pass` gives for these photos, if somebody has it already.
         """
-
-    def fitted(self, photo: Tensor) -> Tensor:
-        """Photos [B, 3, H', W'] at the method's input size [B, 3, H, W]."""
-        if tuple(photo.shape[2:]) == self.geometry.input_size:
-            return photo
-        return F.interpolate(photo, size=self.geometry.input_size, mode="bilinear", antialias=True).clamp(-1, 1)
 
     def code_of(self, photo: Tensor) -> Tensor:
         """The code [B, L, D] of photos at the method's input size, for a method that goes on from it."""

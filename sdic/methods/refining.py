@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sdic.errors import ConfigError
 from sdic.methods.base import Inverter
+from sdic.methods.rendering import fitted
 from sdic.types import Geometry
 
 
@@ -51,7 +52,7 @@ class Refiner(Inverter):
         if self.starter is None:
             return self._own_code(photo)
         self.starter.noise, self.starter.watch = self.noise, self.watch
-        return self.starter.code_of(self.starter.fitted(photo))
+        return self.starter.code_of(fitted(photo, self.starter.geometry.input_size))
 
     def _own_code(self, photo: Tensor) -> Tensor:
         """The first code of the method by itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -12,6 +13,13 @@ from sdic.changes import Noise
 from sdic.direction import Direction
 from sdic.networks.stylegan2 import Synthesis
 from sdic.types import GeneratorState
+
+
+def fitted(photo: Tensor, size: tuple[int, int]) -> Tensor:
+    """Photos [B, 3, H', W'] in [-1, 1] at another size (H, W): antialiased, as PIL reduces a picture."""
+    if tuple(photo.shape[2:]) == size:
+        return photo
+    return F.interpolate(photo, size=size, mode="bilinear", antialias=True).clamp(-1, 1)
 
 
 def recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: GeneratorState, noise: Noise) -> GeneratorState:
