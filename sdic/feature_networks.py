@@ -25,6 +25,15 @@ def missing_file(name: str) -> str:
     return next((file.name for file in wanted if zoo.find_file(file) is None), "")
 
 
+def files_of(name: str) -> list[Path]:
+    """The files that a network's name stands for; none for one from a seed. CheckpointError for a missing one."""
+    if name == "pretrained":
+        return [_backbone()]
+    if name in zoo.MODELS:
+        return [zoo.require_file(file, name) for file in zoo.MODELS[name].files]
+    return [] if name in ("random", "none") else [Path(name)]
+
+
 def perceptual_distance(name: str) -> Any:
     """The distance that `name` means, frozen, on the CPU: called with (photo, output) it gives [B]. Its `.name` is what
     tables call its numbers: distances through different networks do not compare.

@@ -80,10 +80,10 @@ def _loaded(name: str, method: str | None, options: dict[str, Any]) -> Inverter:
     """One method on the networks of a model, file or run, on the CPU, as they are written."""
     if name in zoo.MODELS:
         card = zoo.MODELS[name]
-        if card.method is None:
+        if card.method is None and method is None:
             raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
         defaults = card.options if method in (None, card.method) else {}
-        return _assembled(method or card.method, of_card(card), card.name, defaults, options)
+        return _assembled(method or str(card.method), of_card(card), card.name, defaults, options)
     if Path(name).is_file():
         return _from_file(Path(name), method, options)
     if (Path(name) / "checkpoints").is_dir():
@@ -157,7 +157,7 @@ def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any],
         raise CheckpointError(f"{name}: its networks are of other kinds than those of method {method!r}")
     chosen = {**defaults, **options_in(bundle.source, kind.Options), **options}
     geometry, domain = geometry_of(bundle), DOMAINS.get(bundle.source.get("domain", ""))
-    seen = _looked_through(kind, make_options(kind.Options, chosen, method), domain)
+    seen = _seen_through(kind, make_options(kind.Options, chosen, method), domain)
     inverter = build_inverter(method, Bundle({**bundle.networks, **seen}, bundle.source), geometry, **chosen)
     inverter.name = name
     inverter.domain = bundle.source.get("domain") or None
@@ -165,10 +165,15 @@ def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any],
     return inverter
 
 
-def _looked_through(kind: type[Inverter], options: Any, domain: Domain | None) -> dict[str, nn.Module]:
+def _seen_through(kind: type[Inverter], options: Any, domain: Domain | None) -> dict[str, nn.Module]:
     """The networks that a method looks through, as its option of that name says, else the domain's."""
-    words = {role: getattr(options, role) or getattr(domain or Domain, role) for role in kind.looks_through}
+    words = looked_through(kind, options, domain)
     return {role: perceptual_distance(word) for role, word in words.items() if word != "none"}
+
+
+def looked_through(kind: type[Inverter], options: Any, domain: Domain | None) -> dict[str, str]:
+    """Role -> the name or file of the network that a method looks through."""
+    return {role: getattr(options, role) or getattr(domain or Domain, role) for role in kind.looks_through}
 
 
 def _with_frozen(trained: Bundle, path: Path) -> Bundle:
@@ -203,8 +208,8 @@ def geometry_of(bundle: Bundle) -> Geometry:
     """The picture sizes that the networks of a bundle are for: those that its files say, or their domain's.
 
     Files of earlier versions may say neither. Photos are then taken to be squares of the size that the encoder was
-    built for; a warning says so, and names whatever else the files leave open. CheckpointError where a file's sizes are
-    not those of its networks.
+    built for, or of at most 256 px where there is only a generator; a warning says so, and names whatever else the
+    files leave open. CheckpointError where a file's sizes are not those of its networks.
     """
     generator: Any = bundle.require("generator", "a model")
     configs: list[Any] = [getattr(network, "config", None) for network in bundle.networks.values()]
@@ -222,6 +227,8 @@ def geometry_of(bundle: Bundle) -> Geometry:
             f"for photos of {size} px; put the files of one training together"
         )
     if geometry is None or not fits:
+        if not built and set(bundle.networks) == {"generator"}:
+            built, size = {min(256, resolution)}, str(min(256, resolution))
         if len(built) != 1:
             raise CheckpointError(f"{file}: its header does not say its picture sizes, and no network of it does")
         geometry = Geometry(resolution, (int(size), int(size)))

@@ -26,6 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
         help="a name that `sdic models` lists, a weight file, or a training run's folder;\n"
         "for `examples` it is portraits if left out",
     )
+    parser.add_argument(
+        "--method", metavar="NAME", help="another method than the model's own, on the same networks, such as e4e"
+    )
+    parser.add_argument(
+        "--refine",
+        metavar="NAME",
+        help="a method, model or weight file that goes on from the model's codes (pti, wplus, ...), or several one\n"
+        "after the other (wplus+pti); --option is then of the last one, and start.KEY=VALUE of the first",
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML file with the same settings; options go before it")
     parser.add_argument(
         "--option", action="append", dest="option", metavar="KEY=VALUE", help="an option of the model's method, layer=7"

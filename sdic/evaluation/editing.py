@@ -87,11 +87,11 @@ def edit_and_measure(
 
     def edits(strengths: Sequence[float]) -> Tensor:
         return at_input_size(
-            inverter.edit(inversion, direction, [truth.sign * value for value in strengths]), inverter.geometry
+            inverter.edit(inversion, direction, [truth.sign * value for value in strengths]), inverter.measured
         )
 
     tried = sorted({change * share for change in truth.changes for share in SHARES})
-    pictures = torch.cat([at_input_size(inversion.image.to(photo), inverter.geometry), edits(tried)])
+    pictures = torch.cat([at_input_size(inversion.image.to(photo), inverter.measured), edits(tried)])
     values = networks.attribute(attribute, pictures)
     moved = dict(zip([0.0, *tried], (truth.sign * (values - values[0])).tolist(), strict=True))
     knots = {change: [0.0, *(change * share for share in SHARES)] for change in truth.changes}

@@ -94,7 +94,7 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     words = settings.methods or (usual_methods(known) if known is not None else [])
     methods = load_methods(resolve(words, known), str(device))
     known = known or domain_of_all(methods)
-    geometry = methods[0].inverter.geometry
+    geometry = methods[0].inverter.measured
     chosen = {role: getattr(settings, role) for role in ROLES}
     networks = load_networks(known, device, chosen, min(geometry.input_size))
     check_attributes(networks, changes)
@@ -209,7 +209,7 @@ def _quality(
         return networks.lacking["attributes"]
     inverter, count = entry.inverter, settings.generator
     identity = {"generator": inverter.fingerprint, "attributes": networks.identity()["attributes"]}
-    where: dict[str, Any] = {"pictures": settings.domain, "size": inverter.geometry.input_size}
+    where: dict[str, Any] = {"pictures": settings.domain, "size": inverter.measured.input_size}
     where |= {"device": inverter.device.type, "seed": settings.seed}
     where |= {"noise": "random"}  # in the first version it was the same for all samples
     results = ResultsFile(out / "results", "generator", {"part": "generator", **identity, **where})
@@ -217,7 +217,7 @@ def _quality(
         with contextlib.closing(ProgressBar(3 * -(-count // BATCH), "batch")) as progress:
             draw = count, settings.seed, progress.step
             features = networks.attributes.pooled
-            found = generator_quality(inverter.generator, inverter.geometry, features, source, *draw)
+            found = generator_quality(inverter.generator, inverter.measured, features, source, *draw)
         results.add(str(count), found)
     return {**results[str(count)], "pictures": count}
 

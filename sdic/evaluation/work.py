@@ -85,7 +85,7 @@ class Evaluation:
             inversion, seconds = self._invert(entry, picture)
             if picture.key not in results:
                 progress.step(f"inverting with {entry.label}")
-                image = at_input_size(inversion.image, entry.inverter.geometry)
+                image = at_input_size(inversion.image, entry.inverter.measured)
                 found = measure(self.networks.able(INVERSION_METRICS), picture.photo, image, self.networks)
                 results.add(picture.key, {**{name: value[0] for name, value in found.items()}, "seconds": seconds})
             for way, inverter in ways.items():

@@ -83,7 +83,9 @@ class Inverter(ABC, nn.Module):
             raise ConfigError(
                 f"the generator draws {self.generator.config.resolution} px, the domain is {geometry.resolution} px"
             )
-        self.geometry = geometry
+        self.geometry = self.measured = (
+            geometry  # at which it looks at photos; and its outputs are compared with others
+        )
         self.options: Any = self.Options() if options is None else options
         self.precision: Precision = "fp32"
         self.noise: Noise = "fixed"

@@ -16,12 +16,15 @@ import torch
 
 from sdic import zoo
 from sdic.direction import Direction
+from sdic.domains import DOMAINS
 from sdic.editing.directions import Located
 from sdic.editing.words import Edit
 from sdic.errors import ConfigError, SdicError
-from sdic.loading import load, weights_of_run
-from sdic.methods import Inverter, find_method
+from sdic.feature_networks import files_of
+from sdic.loading import load, looked_through, model_that_refines, options_apart, weights_of_run
+from sdic.methods import METHODS, Inverter, find_method
 from sdic.methods.options import make_options, parse_value
+from sdic.methods.progress import Watch, nothing
 from sdic.pictures import domain_of
 from sdic.runner.records import FOLDER
 from sdic.runner.settings import RunSettings
@@ -39,8 +42,10 @@ class LazyModel:
         self._inverter: Inverter | None = None
         self._lock = threading.Lock()
         self._directions: dict[Located, Direction] = {}
+        self._kind: type[Inverter] | None = None  # of what edits, where that is known without loading
         self._files = self._found()
         self.failure: Exception | None = None
+        self.watch: Watch = nothing
 
     @property
     def loaded(self) -> bool:
@@ -51,6 +56,16 @@ class LazyModel:
     def named(self) -> bool:
         """Whether it is a model of the list, not a file."""
         return self.settings.model in zoo.MODELS
+
+    @property
+    def composed(self) -> dict[str, Any]:
+        """What is asked for beside the model: another method of it, and what goes on from its codes."""
+        return {name: word for name in ("method", "refine") if (word := getattr(self.settings, name))}
+
+    @property
+    def slow(self) -> bool:
+        """Whether it optimises every photo by itself: nothing is gained by groups then."""
+        return self._kind is not None and bool(self._kind.looks_through)
 
     def on_cpu(self) -> bool:
         """Whether the model is, or will be, on the CPU."""
@@ -67,7 +82,9 @@ class LazyModel:
                 try:
                     with warnings.catch_warnings():
                         warnings.filterwarnings("ignore", "precision .* slow")  # the run has said so
-                        inverter = load(self.settings.model, self._device(), precision=precision, **self._options)
+                        options = {**self.composed, **self._options}
+                        inverter = load(self.settings.model, self._device(), precision=precision, **options)
+                    inverter.watch = self.watch
                     self._check_options(type(inverter))
                     self._inverter = inverter
                 except Exception as error:
@@ -109,27 +126,48 @@ class LazyModel:
         """What of the method's options is asked for in its edits."""
         return {"rule": self.settings.rule} if self.settings.rule else {}
 
-    def _check_options(self, kind: type[Inverter]) -> None:
-        """ConfigError for options that the method does not have, or that change nothing."""
-        make_options(kind.Options, {**self._options, **self.edit_options}, kind.method)
+    def _check_options(self, kind: type[Inverter]) -> Any:
+        """The method's options; ConfigError for those that it does not have, or that change nothing."""
+        own = options_apart(self._options)[0] if self.settings.refine else self._options
+        options = make_options(kind.Options, {**own, **self.edit_options}, kind.method)
         kind.check_edit(**self.edit_options)
-        idle = [name for name in self._options if name in kind.edit_options]
+        idle = [name for name in own if name in kind.edit_options]
         if idle and not self.settings.edits:
             raise ConfigError(f"`sdic invert` does not edit, and takes no {idle[0]}; use: sdic edit")
+        return options
 
     def _found(self) -> list[Path]:
-        """The model's weight files; complains about a model that cannot be there, before anything is written."""
-        name, path = self.settings.model, Path(self.settings.model)
-        if self.named:
-            if zoo.MODELS[name].method is None:
+        """The weight files; complains about a model that cannot be there, before anything is written."""
+        name = self.settings.model
+        files, kind = self._files_of(name, self.settings.method)
+        domain = zoo.MODELS[name].domain if self.named else None
+        for word in filter(None, self.settings.refine.split("+")):
+            model = model_that_refines(word, domain)
+            if model in METHODS and model not in zoo.MODELS:
+                kind = METHODS[model]
+                continue
+            more, kind = self._files_of(model, "")
+            files += [path for path in more if path not in files]
+        self._kind = kind
+        if kind is not None:
+            options = self._check_options(kind)
+            seen = looked_through(kind, options, DOMAINS.get(domain or "")) if self.named else {}
+            files += [path for network in seen.values() for path in files_of(network)]
+        return files
+
+    def _files_of(self, name: str, method: str) -> tuple[list[Path], type[Inverter] | None]:
+        """(the files of a model, its method where that is known without loading)."""
+        path, kind = Path(name), find_method(method) if method else None
+        if name in zoo.MODELS:
+            card = zoo.MODELS[name]
+            if card.method is None and kind is None:
                 raise SdicError(f"{name!r} is a network for losses and metrics, not a model that inverts")
-            self._check_options(find_method(str(zoo.MODELS[name].method)))
-            return [zoo.require_file(wanted, name) for wanted in zoo.MODELS[name].files]
+            return [zoo.require_file(wanted, name) for wanted in card.files], kind or find_method(str(card.method))
         if (path / "checkpoints").is_dir():
-            return [weights_of_run(path)]
+            return [weights_of_run(path)], kind
         if not path.is_file():
             load(name, "cpu")  # has the right words for it
-        return [path]
+        return [path], kind
 
     @functools.cached_property
     def identity(self) -> dict[str, str]:

@@ -109,7 +109,8 @@ class Pipeline:
         """Every item; an OutputError or ConfigError ends it early, everything else is an item's outcome. The report
         grows as files are finished: an interrupted run knows what it has."""
         _ = self.model.identity  # a weight file that cannot be read ends the run, not a photo
-        size = self.settings.batch_size or (1 if self.model.on_cpu() else 4)
+        size = self.settings.batch_size or (1 if self.model.on_cpu() or self.model.slow else 4)
+        self.model.watch = self._report.within
         written: deque[Future[None]] = deque()
         with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(WRITERS) as writers:
             try:
@@ -145,6 +146,7 @@ class Pipeline:
         record = job.record = Record.load(out, item.stem)
         digest = item.digest(self.settings.max_pixels)
         options = {"options": json.dumps(self.settings.options, sort_keys=True)} if self.settings.options else {}
+        options |= self.model.composed
         job.facts = {"photo": digest, **self.model.identity, "precision": self.settings.precision, **options}
         key = key_of(**job.facts)
         saved = within_limits(f"inversions/{item.stem}", ".safetensors")

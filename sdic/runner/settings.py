@@ -49,6 +49,8 @@ class RunSettings:
     """inputs: photos, folders of them, or "examples" (bundled portraits); for `edit` also saved inversions and codes.
     out: where all goes.
     model: name or file; for the examples alone it may be left out (portraits).
+    method: another than the model's own, on the same networks.
+    refine: the method, model or file that goes on from the codes of `model`; see `sdic.load`.
     edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`.
     domain: whose direction names are meant; "" is the model's own.
     options: of the model's method, by name.
@@ -68,6 +70,8 @@ class RunSettings:
     inputs: list[str] = field(default_factory=list)
     out: str = ""
     model: str = ""
+    method: str = ""
+    refine: str = ""
     edits: list[str] = field(default_factory=list)
     domain: str = ""
     rule: str = ""
