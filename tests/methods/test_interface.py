@@ -22,7 +22,8 @@ OPTIONS: dict[str, dict[str, object]] = {"sdic": {"layer": LAYER}}
 
 @pytest.fixture(scope="module", params=METHODS)
 def inverter(request: pytest.FixtureRequest) -> sdic.Inverter:
-    return build_inverter(request.param, tiny_bundle(0), DOMAINS["tiny"].geometry, **OPTIONS.get(request.param, {}))
+    bundle = tiny_bundle(0, method=request.param)
+    return build_inverter(request.param, bundle, DOMAINS["tiny"].geometry, **OPTIONS.get(request.param, {}))
 
 
 @pytest.fixture
@@ -89,7 +90,8 @@ def test_a_sweep_is_one_call(inverter: sdic.Inverter, photos: torch.Tensor, dire
 def test_an_edit_does_not_invert_again(inverter: sdic.Inverter, photos: torch.Tensor, direction: Direction) -> None:
     inversion = inverter.invert(photos)
     calls = []
-    hooks = [part.register_forward_hook(lambda *_: calls.append(1)) for part in (inverter.encoder,)]
+    parts = [getattr(inverter, role) for role in inverter.networks if role != "generator"]
+    hooks = [part.register_forward_hook(lambda *_: calls.append(1)) for part in parts]
     try:
         inverter.edit(inversion, direction, [1, 2, 3])
     finally:

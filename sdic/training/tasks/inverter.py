@@ -27,11 +27,14 @@ from sdic.fast import accelerate
 from sdic.loading import geometry_of, read_frozen
 from sdic.losses.joint import JointLoss
 from sdic.methods import METHODS, Inverter
+from sdic.methods.iterative import IterativeInverter
 from sdic.methods.options import make_options
 from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
+from sdic.training.latent_critic import CodeCritic
 from sdic.training.photos import Photos
 from sdic.training.task import Entry, Task
+from sdic.training.tasks.e4e import offset_norms
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
 from sdic.types import Inversion
 
@@ -72,6 +75,12 @@ class InverterTask(Task):
         self.inverter.recompute = model.activation_checkpointing
         self.metric_networks: Networks = build_networks(config, self.device)
         self.joint: JointLoss = build_loss(config, self.metric_networks).to(self.device)
+        self.critic: CodeCritic | None = None
+        if config.loss.critic > 0:
+            with self.weights_drawn("critic"):
+                self.critic = CodeCritic(self, generator)
+            self.networks = {"critic": self.critic.network, **self.networks}
+            self.phases, self.extra = [*self.critic.phases(), *self.phases], self.critic.extra
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
@@ -98,24 +107,63 @@ class InverterTask(Task):
 
     # The loss ---------------------------------------------------------------------------------------------------------
 
+    def parts(self, phase: str, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        """The loss of every pass; terms are those of the last one."""
+        inverter = self.inverter
+        if isinstance(inverter, IterativeInverter):
+            inverter.progress(self.images, self.config.model)
+        if phase in CodeCritic.PHASES or not isinstance(inverter, IterativeInverter):
+            yield self.loss(phase, batch)
+            return
+        with self.autocast():
+            passes = inverter.passes(batch.photo, self.frozen_pass(batch))
+        for index in range(count := inverter.options.passes):
+            with self.autocast():  # not around `yield`: it would be in force outside
+                inversion = next(passes)
+                output = self.geometry.at_input_size(inversion.image)
+            terms = self.terms(batch.photo, output, inversion)
+            yield terms if index == count - 1 else {"loss": terms["loss"]}
+
     def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         inverter, photo = self.inverter, batch.photo
+        if self.critic is not None and phase in CodeCritic.PHASES:
+            with torch.no_grad(), self.autocast():
+                iterative = isinstance(inverter, IterativeInverter)
+                code = inverter.first_code(photo) if iterative else inverter._invert(photo).latent
+            return self.critic.loss(phase, code[:, : self.opened].float())
         with self.autocast():
-            known = None if self.photos.cache is None else self.photos.cache.complete(inverter, batch)
-            inversion = inverter._invert(photo, inverter.frozen_pass(photo, known))
+            inversion = inverter._invert(photo, self.frozen_pass(batch))
             output = self.geometry.at_input_size(inversion.image)
         return self.terms(photo, output, inversion)
+
+    def frozen_pass(self, batch: Batch) -> dict[str, Tensor]:
+        """What the frozen networks make of a batch, from the cache where there is one."""
+        known = None if self.photos.cache is None else self.photos.cache.complete(self.inverter, batch)
+        return self.inverter.frozen_pass(batch.photo, known)
 
     def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
         """The loss in the photo's float32, whatever the networks ran in. output: [B, 3, H, W]."""
         with torch.autocast(photo.device.type, enabled=False):
-            return self.joint.of(photo, output.to(photo), inversion.to(photo))
+            terms = self.joint.of(photo, output.to(photo), inversion.to(photo))
+            weights, code = self.config.loss, inversion.latent.to(photo)[:, : self.opened]
+            if weights.offsets > 0:
+                terms["offsets"] = offset_norms(code, code.shape[1])
+                terms["loss"] = terms["loss"] + weights.offsets * terms["offsets"]
+            if self.critic is not None:
+                terms["fooling"] = self.critic.fooling(code)
+                terms["loss"] = terms["loss"] + weights.critic * terms["fooling"]
+        return terms
+
+    @property
+    def opened(self) -> int | None:
+        """How many rows have codes of their own; None: all."""
+        return getattr(self.inverter, "opened", None)
 
     # What is measured, drawn, written ---------------------------------------------------------------------------------
 
     def current(self) -> Inverter:
         """The inverter whose results count."""
-        inverter = self.inverter_of({role: self.average(role) for role in self.networks})
+        inverter = self.inverter_of(self.exported())
         inverter._fingerprint = self.hashes["generator"]
         return inverter
 
@@ -162,7 +210,7 @@ class InverterTask(Task):
         return torch.cat(rows, 2)[0]
 
     def exported(self) -> dict[str, nn.Module]:
-        return {role: self.average(role) for role in self.networks}
+        return {role: self.average(role) for role in METHODS[self.name].trains}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         inverter = self.inverter_of(networks)
