@@ -15,6 +15,7 @@ from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.e4e import E4E, E4EConfig
+from sdic.networks.hyperstyle import HyperNet, HyperNetConfig, WEncoder, WEncoderConfig
 from sdic.networks.identity import FaceEmbedder, MoCoEmbedder
 from sdic.networks.mediapipe import BlazeFace, FaceMesh, Iris
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
@@ -57,6 +58,8 @@ NETWORKS: dict[str, NetworkKind] = {
     "generator": NetworkKind(Generator, GeneratorConfig, Generator),
     "discriminator": NetworkKind(Discriminator, GeneratorConfig, Discriminator),
     "encoder": NetworkKind(E4E, E4EConfig, E4E),
+    "w_encoder": NetworkKind(WEncoder, WEncoderConfig, WEncoder),
+    "hypernet": NetworkKind(HyperNet, HyperNetConfig, HyperNet),
     "dipn": NetworkKind(DIPN, DIPNConfig, DIPN),
     "dicn": NetworkKind(DICN, DICNConfig, DICN),
     "face_embedder": NetworkKind(FaceEmbedder, EmbedderConfig, _embedder),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from typing import Any, ClassVar
@@ -241,6 +241,14 @@ class Inverter(ABC, nn.Module):
         the inversion override this."""
         inversion = self._invert(photo, frozen)
         return TrainingPass(inversion, [(photo, inversion.image)])
+
+    def training_passes(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> Iterator[TrainingPass]:
+        """Of methods that go over a photo several times: a pass at a time, each with a graph of its own."""
+        yield self.training_pass(photo, frozen, step)
+
+    def first_code(self, photo: Tensor, step: Step) -> Tensor:
+        """The code [B, L, D] that a latent discriminator looks at in training."""
+        return self._invert(photo).latent
 
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`frozen_pass` of one portion; methods that have nothing frozen before what trains leave it at this."""

@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from sdic.methods.base import Inverter
+from sdic.methods.encoders import EncoderSettings, encoder_for
 from sdic.methods.registry import register
 from sdic.networks.e4e import E4E
-from sdic.types import Inversion
+from sdic.networks.stylegan2 import Generator
+from sdic.types import Geometry, Inversion
 
 
 @register
@@ -30,7 +32,7 @@ class E4EInverter(Inverter):
     @classmethod
     def fits(cls, networks: Mapping[str, nn.Module]) -> bool:
         encoder: Any = networks.get("encoder")
-        return super().fits(networks) and encoder.config.relative == cls.relative
+        return super().fits(networks) and (encoder.config.relative, encoder.config.channels) == (cls.relative, 3)
 
     def code_of(self, photo: Tensor) -> Tensor:
         return self.encoder(photo)
@@ -47,3 +49,12 @@ class PSPInverter(E4EInverter):
 
     method = "psp"
     relative = False
+    trains = ("encoder",)
+    Settings = EncoderSettings
+    tiny = {"blocks": [1, 1, 2, 1], "widths": [16, 24, 32, 48]}  # noqa: RUF012
+
+    @classmethod
+    def trainable(
+        cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
+    ) -> dict[str, nn.Module]:
+        return {"encoder": encoder_for(settings, generator, geometry, held, relative=False)}

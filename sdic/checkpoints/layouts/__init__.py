@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import e4e, identity, mediapipe, sdic, stylegan2
+from sdic.checkpoints.layouts import e4e, hyperstyle, identity, mediapipe, restyle, sdic, stylegan2
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
 FORMATS: dict[str, Layout] = {
     **sdic.LAYOUTS,
+    **hyperstyle.LAYOUTS,
+    **restyle.LAYOUTS,
     **e4e.LAYOUTS,
     **stylegan2.LAYOUTS,
     **identity.LAYOUTS,

@@ -33,8 +33,10 @@ from sdic.methods.options import make_options
 from sdic.methods.passes import Step
 from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
+from sdic.training.latent_critic import CodeCritic
 from sdic.training.photos import Photos
 from sdic.training.task import Entry, Task
+from sdic.training.tasks.e4e import offset_norms
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
 from sdic.types import Inversion
 
@@ -76,6 +78,12 @@ class InverterTask(Task):
         self.metric_networks: Networks = build_networks(config, self.device)
         self.joint: JointLoss = build_loss(config, self.metric_networks).to(self.device)
         self.own_weights: dict[str, float] = {name: getattr(config.loss, name) for name in vars(kind.Losses())}
+        self.critic: CodeCritic | None = None
+        if config.loss.critic > 0:
+            with self.weights_drawn("critic"):
+                self.critic = CodeCritic(self, generator)
+            self.networks = {"critic": self.critic.network, **self.networks}
+            self.phases, self.extra = [*self.critic.phases(), *self.phases], self.critic.extra
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
@@ -102,28 +110,59 @@ class InverterTask(Task):
 
     # The loss ---------------------------------------------------------------------------------------------------------
 
-    def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        inverter, photo = self.inverter, batch.photo
+    def parts(self, phase: str, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        """The loss of every pass of the method; terms are those of the last one."""
+        inverter, step = self.inverter, Step(self.images, self.own_weights, self.config.model)
+        if self.critic is not None and phase in CodeCritic.PHASES:
+            with torch.no_grad(), self.autocast():
+                code = inverter.first_code(batch.photo, step)
+            yield self.critic.loss(phase, code[:, : self.opened].float())
+            return
         with self.autocast():
-            known = None if self.photos.cache is None else self.photos.cache.complete(inverter, batch)
-            step = Step(self.images, self.own_weights)
-            passed = inverter.training_pass(photo, inverter.frozen_pass(photo, known), step)
-            target, output = passed.compared(self.geometry)
-        terms = self.terms(target, output, passed.inversion)
-        own = {name: value for name, value in passed.terms.items() if self.own_weights[name] > 0}
-        terms["loss"] = sum((self.own_weights[n] * v.to(photo) for n, v in own.items()), passed.share * terms["loss"])
-        return {**terms, **own}
+            passes = inverter.training_passes(batch.photo, self.frozen_pass(batch), step)
+        while True:
+            with self.autocast():  # not around `yield`: it would be in force outside
+                passed = next(passes, None)
+                if passed is None:
+                    return
+                target, output = passed.compared(self.geometry)
+            terms = self.terms(target, output, passed.inversion)
+            own = {name: value.to(batch.photo) for name, value in passed.terms.items() if self.own_weights[name] > 0}
+            loss = sum((self.own_weights[name] * value for name, value in own.items()), terms["loss"])
+            yield {**terms, **own, "loss": loss} if passed.last else {"loss": loss}
+
+    def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        *earlier, last = self.parts(phase, batch)
+        return {**last, "loss": sum((part["loss"] for part in earlier), last["loss"])}
+
+    def frozen_pass(self, batch: Batch) -> dict[str, Tensor]:
+        """What the frozen networks make of a batch, from the cache where there is one."""
+        known = None if self.photos.cache is None else self.photos.cache.complete(self.inverter, batch)
+        return self.inverter.frozen_pass(batch.photo, known)
 
     def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
         """The joint loss in the photo's float32, whatever the networks ran in. photo, output: [B, 3, H, W]."""
         with torch.autocast(photo.device.type, enabled=False):
-            return self.joint.of(photo, output.to(photo), inversion.to(photo))
+            terms = self.joint.of(photo, output.to(photo), inversion.to(photo))
+            weights, code = self.config.loss, inversion.latent.to(photo)[:, : self.opened]
+            if weights.offsets > 0:
+                terms["offsets"] = offset_norms(code, code.shape[1])
+                terms["loss"] = terms["loss"] + weights.offsets * terms["offsets"]
+            if self.critic is not None:
+                terms["fooling"] = self.critic.fooling(code)
+                terms["loss"] = terms["loss"] + weights.critic * terms["fooling"]
+        return terms
+
+    @property
+    def opened(self) -> int | None:
+        """How many rows have codes of their own; None: all."""
+        return getattr(self.inverter, "opened", None)
 
     # What is measured, drawn, written ---------------------------------------------------------------------------------
 
     def current(self) -> Inverter:
         """The inverter whose results count."""
-        inverter = self.inverter_of({role: self.average(role) for role in self.networks})
+        inverter = self.inverter_of(self.exported())
         inverter._fingerprint = self.hashes["generator"]
         return inverter
 
@@ -170,7 +209,7 @@ class InverterTask(Task):
         return torch.cat(rows, 2)[0]
 
     def exported(self) -> dict[str, nn.Module]:
-        return {role: self.average(role) for role in self.networks}
+        return {role: self.average(role) for role in METHODS[self.name].trains}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         inverter = self.inverter_of(networks)
@@ -191,7 +230,7 @@ class InverterTask(Task):
 
     def on_meta(self, count: int) -> Callable[[], Tensor]:
         parts: Any = copy.deepcopy((self.frozen, self.networks, self.joint))
-        step = Step(self.images, self.own_weights)
+        step = Step(self.images, self.own_weights, self.config.model)
         frozen, networks, joint = parts
         for module in (*frozen.values(), *networks.values(), joint):
             module.to("meta")
@@ -202,7 +241,7 @@ class InverterTask(Task):
 
         def run() -> Tensor:
             photo = torch.empty(count, 3, *self.geometry.input_size, device="meta")
-            passed = inverter.training_pass(photo, inverter.frozen_pass(photo), step)
+            *_, passed = inverter.training_passes(photo, inverter.frozen_pass(photo), step)
             return joint.of(*passed.compared(self.geometry), passed.inversion)["loss"] + sum(passed.terms.values())
 
         return run

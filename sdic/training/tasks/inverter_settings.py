@@ -73,9 +73,16 @@ class LossConfig:
     edit_form: Literal["paper", "released"] = setting(
         "paper", "L1(w, w') + L1(F, F') (eq. 8), or 0.2 MSE(w, w') + 0.8 MSE(F, F')"
     )
+    offsets: float = setting(0.0, "weight of the norms of rows' offsets from row 0 (e4e's regularisation)")
+    critic: float = setting(0.0, "weight of e4e's latent discriminator; 0: none")
+    critic_lr: float = setting(2e-5, "its learning rate, by Adam")
+    critic_r1: float = setting(10.0, "gamma of its R1 penalty")
+    critic_r1_every: int = setting(16, "steps between two of its R1 penalties")
+    pool: int = setting(50, "codes of either kind that it remembers")
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "l2 lpips id edit", "loss.")
+        at_least(self, 0, "l2 lpips id edit offsets critic pool", "loss.")
+        at_least(self, 1, "critic_r1_every", "loss.")
         require(self.l2 + self.lpips + self.id + self.edit > 0, "loss.l2, loss.lpips, loss.id and loss.edit are all 0")
         require(
             self.lpips == 0 or self.lpips_weights not in ("", "none"),
