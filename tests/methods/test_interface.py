@@ -14,15 +14,16 @@ from sdic.direction import Direction
 from sdic.domains import DOMAINS
 from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.methods import METHODS, build_inverter
+from sdic.methods.options import options_in
 from sdic.tiny import LAYER, tiny_bundle
 from sdic.types import Inversion
-
-OPTIONS: dict[str, dict[str, object]] = {"sdic": {"layer": LAYER}}
 
 
 @pytest.fixture(scope="module", params=METHODS)
 def inverter(request: pytest.FixtureRequest) -> sdic.Inverter:
-    return build_inverter(request.param, tiny_bundle(0), DOMAINS["tiny"].geometry, **OPTIONS.get(request.param, {}))
+    bundle = tiny_bundle(0)
+    options = options_in(bundle.source, METHODS[request.param].Options)
+    return build_inverter(request.param, bundle, DOMAINS["tiny"].geometry, **options)
 
 
 @pytest.fixture

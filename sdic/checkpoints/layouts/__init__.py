@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import e4e, identity, mediapipe, sdic, stylegan2
+from sdic.checkpoints.layouts import e4e, hfgi, identity, mediapipe, sdic, stylegan2, styleres
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
 FORMATS: dict[str, Layout] = {
     **sdic.LAYOUTS,
+    **hfgi.LAYOUTS,
     **e4e.LAYOUTS,
+    **styleres.LAYOUTS,
     **stylegan2.LAYOUTS,
     **identity.LAYOUTS,
     **mediapipe.LAYOUTS,
