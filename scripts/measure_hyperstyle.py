@@ -1,7 +1,8 @@
 """HyperStyle's five passes of one photo at 1024 px, beside a plain implementation in the same run: CPU seconds.
 
-Plain: every layer's whole change is made in every pass, the shared hypernetwork once for each layer, changes repeated over
-all taps and added up; reference operations. Both on untrained networks of the released sizes; the pictures are compared.
+Plain: every layer's whole change is made in every pass, the shared hypernetwork once for each layer, changes repeated
+over all taps and added up; reference operations. Both on untrained networks of the released sizes; the pictures are
+compared.
 """
 
 import sys
@@ -58,7 +59,8 @@ def main() -> None:
     ours = time.process_time() - began
     apart = float((found - expected).abs().max() / expected.std())
     print(
-        f"plain {straightforward:.1f} s, ours {ours:.1f} s ({straightforward / ours:.1f}x); largest difference {apart:.1e}"
+        f"plain {straightforward:.1f} s, ours {ours:.1f} s ({straightforward / ours:.1f}x); "
+        f"largest difference {apart:.1e}"
     )
 
 

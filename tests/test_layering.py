@@ -141,6 +141,8 @@ OWN = {
     "hyperstyle": {"hyperstyle"},
     "pti": {"pti"},
     "wplus": {"wplus"},
+    "hfgi": {"hfgi"},
+    "styleres": {"styleres"},
 }
 """Name of a file -> the methods whose own it is, wherever it lies: method, layout, cards, training."""
 LISTS = {"methods/__init__.py", "checkpoints/layouts/__init__.py", "zoo.py", "training/task.py"}

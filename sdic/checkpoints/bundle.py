@@ -15,11 +15,13 @@ from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.e4e import E4E, E4EConfig
+from sdic.networks.hfgi import ADA, ADAConfig, Consultation, ConsultationConfig
 from sdic.networks.hyperstyle import HyperNet, HyperNetConfig, WEncoder, WEncoderConfig
 from sdic.networks.identity import FaceEmbedder, MoCoEmbedder
 from sdic.networks.mediapipe import BlazeFace, FaceMesh, Iris
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
+from sdic.networks.styleres import ResidualTransform, ResidualTransformConfig
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ NETWORKS: dict[str, NetworkKind] = {
     "hypernet": NetworkKind(HyperNet, HyperNetConfig, HyperNet),
     "dipn": NetworkKind(DIPN, DIPNConfig, DIPN),
     "dicn": NetworkKind(DICN, DICNConfig, DICN),
+    "ada": NetworkKind(ADA, ADAConfig, ADA),
+    "consultation": NetworkKind(Consultation, ConsultationConfig, Consultation),
+    "residual_transform": NetworkKind(ResidualTransform, ResidualTransformConfig, ResidualTransform),
     "face_embedder": NetworkKind(FaceEmbedder, EmbedderConfig, _embedder),
     "moco": _single(MoCoEmbedder),
     "attribute_net": NetworkKind(AttributeNet, AttributeConfig, AttributeNet),

@@ -246,7 +246,7 @@ class Inverter(ABC, nn.Module):
         """Of methods that go over a photo several times: a pass at a time, each with a graph of its own."""
         yield self.training_pass(photo, frozen, step)
 
-    def first_code(self, photo: Tensor, step: Step) -> Tensor:
+    def code_in_training(self, photo: Tensor, step: Step) -> Tensor:
         """The code [B, L, D] that a latent discriminator looks at in training."""
         return self._invert(photo).latent
 

@@ -91,7 +91,7 @@ class ReStyleInverter(IterativeInverter):
             yield Inversion(image=image, latent=latent, base_latent=start)
             shown = self.geometry.at_input_size(image)
 
-    def first_code(self, photo: Tensor, step: Step) -> Tensor:
+    def code_in_training(self, photo: Tensor, step: Step) -> Tensor:
         self.progress(step.images, step.settings)
         shown = self.average_picture().expand(len(photo), -1, -1, -1)
         return self.encoder.latent_avg + self._step(photo, shown)

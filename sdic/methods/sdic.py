@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from sdic.changes import Noise
 from sdic.direction import Direction
 from sdic.errors import ConfigError
+from sdic.methods.features import check_layer, first_pass, first_reconstruction
 from sdic.methods.refining import Refiner
 from sdic.methods.registry import register
 from sdic.networks.compensator import Compensator
 from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.e4e import E4E
-from sdic.networks.stylegan2 import Generator, Synthesis, shrink
+from sdic.networks.stylegan2 import Generator
 from sdic.settings import require, setting
 from sdic.types import Geometry, Inversion
 
@@ -103,14 +103,7 @@ class SDICInverter(Refiner):
         return Compensator(self.dipn, self.dicn)
 
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """latent: the first code w [B, L, D]. feature: G_k(w) [B, C, h, h]. initial: R_o [B, 3, H, W], clamped."""
-        synthesis = self.generator.synthesis
-        latent = known["latent"] if "latent" in known else self.first_code(photo).to(photo)
-        if "initial" in known:
-            feature, initial = synthesis.until(self.layer, latent, noise=self.noise).feature, known["initial"]
-        else:
-            feature, initial = first_reconstruction(synthesis, latent, self.layer, self.geometry, self.noise)
-        return {"latent": latent, "feature": feature, "initial": initial}
+        return first_pass(self.first_code, self.generator, photo, known, self.layer, self.geometry, self.noise)
 
     def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
         """In training w' and F' carry a gradient, and above layer k the generator's activations and styles. Below it
@@ -134,8 +127,7 @@ class SDICInverter(Refiner):
     ) -> dict[str, nn.Module]:
         """DIPN and DICN. A DICN that was trained with the plain difference may get a new DIPN that refines it."""
         sizes = generator.config
-        if settings.layer >= sizes.layers:
-            raise ConfigError(f"model.layer={settings.layer}: the generator has layers 0 .. {sizes.layers - 1}")
+        check_layer(settings.layer, sizes)
         dipn = DIPNConfig(settings.preset, settings.spatial_contextual, settings.attention, settings.map)
         dicn = DICNConfig(
             sizes.latent_rows,
@@ -189,14 +181,3 @@ class SDICInverter(Refiner):
         if self.options.rule == "released":
             inversion = replace(inversion, base_latent=inversion.latent)
         return super()._edited_feature(inversion, shift)
-
-
-def first_reconstruction(
-    synthesis: Synthesis, latent: Tensor, layer: int, geometry: Geometry, noise: Noise = "fixed"
-) -> tuple[Tensor, Tensor]:
-    """The feature G_k(w) [B, C, h, h], and R_o = G(w) as SDIC looks at it: clamped, at the input size [B, 3, H, W]."""
-    state = synthesis.until(layer, latent, noise=noise)
-    if geometry.crop is None and geometry.input_size[0] == geometry.input_size[1]:
-        return state.feature, synthesis.shrunk(latent, geometry.input_size[0], state, noise)
-    image = geometry.visible(synthesis(latent, state, noise)).clamp(-1, 1)
-    return state.feature, shrink(image, geometry.input_size)

@@ -107,13 +107,24 @@ class E4E(nn.Module):
         """The code. `rows` limits the offsets to the first rows (progressive training); the others repeat row 0."""
         return self.offsets(photo, rows) + self.latent_avg
 
+    def with_skip(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """The code [B, L, D], and the body's feature at a quarter of the photo [B, C, H/4, W/4]."""
+        stages = self._stages(photo)
+        return self._offsets(stages) + self.latent_avg, stages[1]
+
     def offsets(self, photo: Tensor, rows: int | None = None) -> Tensor:
         """The code less `latent_avg`: [B, L, D]. ValueError for a photo of another size than `input_size`."""
+        return self._offsets(self._stages(photo), rows)
+
+    def _stages(self, photo: Tensor) -> list[Tensor]:
         if max(photo.shape[2:]) != self.config.input_size:
             raise ValueError(
                 f"this encoder's input_size is {self.config.input_size} px (the larger side), got {list(photo.shape)}"
             )
-        _, quarter, eighth, sixteenth = self.body(photo)
+        return self.body(photo)
+
+    def _offsets(self, stages: list[Tensor], rows: int | None = None) -> Tensor:
+        _, quarter, eighth, sixteenth = stages
         levels = [sixteenth]
         if self.config.pyramid:
             levels.append(resize_like(sixteenth, eighth) + self.lateral1(eighth))

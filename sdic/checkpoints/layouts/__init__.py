@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import e4e, hyperstyle, identity, mediapipe, restyle, sdic, stylegan2
+from sdic.checkpoints.layouts import e4e, hfgi, hyperstyle, identity, mediapipe, restyle, sdic, stylegan2, styleres
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
@@ -17,7 +17,9 @@ FORMATS: dict[str, Layout] = {
     **sdic.LAYOUTS,
     **hyperstyle.LAYOUTS,
     **restyle.LAYOUTS,
+    **hfgi.LAYOUTS,
     **e4e.LAYOUTS,
+    **styleres.LAYOUTS,
     **stylegan2.LAYOUTS,
     **identity.LAYOUTS,
     **mediapipe.LAYOUTS,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sdic.checkpoints.bundle import Bundle, build
 from sdic.checkpoints.keymap import Rule, load_into, rename
-from sdic.checkpoints.layouts.common import below_it
+from sdic.checkpoints.layouts.common import below_it, read_network
 from sdic.checkpoints.layouts.stylegan2 import FIR, _is_the_fir_filter
 from sdic.checkpoints.pickles import Record
 from sdic.checkpoints.stored import plain
@@ -149,6 +149,15 @@ def _check(settings: Settings, config: GeneratorConfig, what: str) -> None:
             expect(affine, "activation", "linear", "another activation of a style")
             for name, gain in (("bias_gain", 1), ("weight_gain", 1 / math.sqrt(width))):
                 expect(affine, name, gain, "another gain of a style")
+
+
+def read_generator(state: Mapping[str, Tensor], bundle: Bundle, prefix: str) -> Generator:
+    """A generator whose tensors alone a file has, by NVIDIA's names, into a bundle. Its settings are taken to be those
+    of config-f."""
+    config = _config(state, bundle.source["file"])
+    rules = _rules(4 << n for n in range(config.latent_rows // 2))
+    generator: Generator = read_network(bundle, "generator", config, state, rules, prefix)
+    return generator
 
 
 def _rules(sizes: Iterable[int]) -> list[Rule]:

@@ -115,7 +115,7 @@ class InverterTask(Task):
         inverter, step = self.inverter, Step(self.images, self.own_weights, self.config.model)
         if self.critic is not None and phase in CodeCritic.PHASES:
             with torch.no_grad(), self.autocast():
-                code = inverter.first_code(batch.photo, step)
+                code = inverter.code_in_training(batch.photo, step)
             yield self.critic.loss(phase, code[:, : self.opened].float())
             return
         with self.autocast():
