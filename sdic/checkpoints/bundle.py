@@ -15,6 +15,7 @@ from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.e4e import E4E, E4EConfig
+from sdic.networks.feature_style import FeatureFuser, FeatureFuserConfig, FeatureStyleConfig, FeatureStyleEncoder
 from sdic.networks.identity import FaceEmbedder, MoCoEmbedder
 from sdic.networks.mediapipe import BlazeFace, FaceMesh, Iris
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
@@ -59,6 +60,8 @@ NETWORKS: dict[str, NetworkKind] = {
     "encoder": NetworkKind(E4E, E4EConfig, E4E),
     "dipn": NetworkKind(DIPN, DIPNConfig, DIPN),
     "dicn": NetworkKind(DICN, DICNConfig, DICN),
+    "feature_style_encoder": NetworkKind(FeatureStyleEncoder, FeatureStyleConfig, FeatureStyleEncoder),
+    "feature_fuser": NetworkKind(FeatureFuser, FeatureFuserConfig, FeatureFuser),
     "face_embedder": NetworkKind(FaceEmbedder, EmbedderConfig, _embedder),
     "moco": _single(MoCoEmbedder),
     "attribute_net": NetworkKind(AttributeNet, AttributeConfig, AttributeNet),

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import e4e, identity, mediapipe, sdic, stylegan2
+from sdic.checkpoints.layouts import e4e, identity, mediapipe, sdic, sfe, stylegan2
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
 FORMATS: dict[str, Layout] = {
     **sdic.LAYOUTS,
+    **sfe.LAYOUTS,
     **e4e.LAYOUTS,
     **stylegan2.LAYOUTS,
     **identity.LAYOUTS,
