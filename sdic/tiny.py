@@ -36,10 +36,13 @@ def tiny_bundle(seed: int = 0, resolution: int = RESOLUTION, method: str = "sdic
         encoder.latent_avg.copy_(generator.latent_avg.expand_as(encoder.latent_avg))
         networks: dict[str, nn.Module] = {"generator": generator, "encoder": encoder}
         kind = find_method(method)
-        if kind.trains:
-            chosen = kind.Settings(**{**kind.tiny, **settings})
-            networks |= kind.trainable(chosen, generator, geometry)
-            options = kind.options_of(chosen)
+        for part in [find_method(name) for name in kind.trained_after] + [kind]:
+            if part.trains:
+                chosen = part.Settings(**part.tiny)
+                vars(chosen).update(settings if part is kind else {})
+                networks |= part.trainable(chosen, generator, geometry)
+                options = part.options_of(chosen)
+        options = options if kind.trains else dict(kind.tiny)
     for network in networks.values():
         network.eval().requires_grad_(False)
     source = {"file": f"tiny stack from seed {seed}", "geometry": geometry.to_text(), "options": json.dumps(options)}

@@ -143,6 +143,7 @@ OWN = {
     "wplus": {"wplus"},
     "hfgi": {"hfgi"},
     "styleres": {"styleres"},
+    "sfe": {"sfe", "sfe-inverter"},
 }
 """Name of a file -> the methods whose own it is, wherever it lies: method, layout, cards, training."""
 LISTS = {"methods/__init__.py", "checkpoints/layouts/__init__.py", "zoo.py", "training/task.py"}
@@ -154,6 +155,7 @@ OTHER_MEANINGS = {
     "evaluation/results.py": {"sdic"},  # the version
     "runner/report.py": {"sdic"},
     "tiny.py": {"sdic"},  # whose networks it has where no method is named
+    "checkpoints/layouts/styleres.py": {"e4e"},  # a place in the file
     "portraits/build.py": {"e4e"},  # which encoder the domain trains
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import e4e, hfgi, hyperstyle, identity, mediapipe, restyle, sdic, stylegan2, styleres
+from sdic.checkpoints.layouts import e4e, hfgi, hyperstyle, identity, mediapipe, restyle, sdic, sfe, stylegan2, styleres
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
@@ -18,6 +18,7 @@ FORMATS: dict[str, Layout] = {
     **hyperstyle.LAYOUTS,
     **restyle.LAYOUTS,
     **hfgi.LAYOUTS,
+    **sfe.LAYOUTS,
     **e4e.LAYOUTS,
     **styleres.LAYOUTS,
     **stylegan2.LAYOUTS,

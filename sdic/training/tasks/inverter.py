@@ -89,6 +89,7 @@ class InverterTask(Task):
         """The method on the frozen networks and the given ones, as users get it."""
         inverter = METHODS[self.name]({**self.frozen, **networks}, self.geometry, self.options)
         inverter.precision = self.config.precision
+        inverter.domain = self.origin.get("domain")
         return inverter
 
     # The data ---------------------------------------------------------------------------------------------------------
