@@ -7,6 +7,7 @@ threads and weights (random, full size); each time is the best of several runs. 
 
     python scripts/benchmark.py                 # inversion and editing at 1024 px
     python scripts/benchmark.py train           # training step (see sdic/training)
+    python scripts/benchmark.py tune            # a step of tuning the generator for one photo (PTI), on a CPU
 """
 
 from __future__ import annotations

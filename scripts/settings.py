@@ -1,7 +1,7 @@
 """Bring the tables of settings in docs/ up to date: `python scripts/settings.py`. A test fails where they are not.
 
-A table stands between `<!-- settings: TASK -->` (or `every task`) and `<!-- end of settings -->`. What trainings of
-methods have in common stands in the table of SDIC alone.
+A table stands between `<!-- settings: TASK -->` (or `every task`) and `<!-- end of settings -->`, one of a method's own
+options after `<!-- options: METHOD -->`. What trainings of methods have in common stands in the table of SDIC alone.
 """
 
 import re
@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from sdic.methods import METHODS
 from sdic.settings import as_table
 from sdic.training.config import TrainingConfig
 from sdic.training.task import tasks
@@ -17,7 +18,7 @@ from sdic.training.tasks.inverter_settings import InverterConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 WHOLE = "sdic"
-TABLE = re.compile(r"(<!-- settings: (.+?) -->\n).*?(<!-- end of settings -->)", re.S)
+TABLE = re.compile(r"(<!-- (?:settings|options): (.+?) -->\n).*?(<!-- end of settings -->)", re.S)
 
 
 def current(text: str) -> str:
@@ -25,6 +26,8 @@ def current(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
+        if "options" in begin:
+            return f"{begin}{as_table(METHODS[name].Options())}\n{end}"
         base = TrainingConfig()
         if name == "every task":
             return f"{begin}{as_table(base)}\n{end}"

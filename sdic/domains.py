@@ -128,11 +128,13 @@ class Truth:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture. key: tells it from others. photo [1, 3, H, W]. truths: by attribute, where they are asked for."""
+    """One picture. key: tells it from others. photo [1, 3, H, W]. truths: by attribute, where they are asked for.
+    large: the photo at a larger size, for methods that look at it so."""
 
     key: str
     photo: Tensor
     truths: dict[str, Truth] = field(default_factory=dict)
+    large: Tensor | None = None
 
 
 class Pictures(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sdic.checkpoints import Bundle, read_bundle
 from sdic.domains import DOMAINS, Domain
 from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.fast import optimize_for_inference
-from sdic.feature_networks import perceptual_distance
+from sdic.feature_networks import Lacking, missing_file, perceptual_distance
 from sdic.methods import METHODS, Inverter, Precision, build_inverter, check_precision, find_method, method_for
 from sdic.methods.arithmetic import slow_on_cpu
 from sdic.methods.options import make_options, options_in
@@ -25,8 +25,8 @@ from sdic.methods.refining import Refiner
 from sdic.types import Geometry
 from sdic.utils.tensors import resolve_device
 
-START = "start."
-"""What an option's name begins with that is meant for the method whose codes are refined."""
+START = "start"
+"""What stands before an option, with a dot, that is meant for the method whose codes are refined."""
 
 
 @torch.inference_mode(False)  # tensors that are made in inference mode can do nothing but inference
@@ -49,17 +49,18 @@ def load(
     method: another than the model or file names, on the same networks, such as the encoder of a larger stack alone.
     refine: the method, model or file that goes on from this one's codes (docs/methods.md), or several one after the
     other, as "wplus+pti". A method's name means the domain's model of it, where it has networks of its own.
-    options: of the method, such as layer=7; with `refine` those of the last one, and as `start.NAME` of the first.
+    options: of the method, such as layer=7; with `refine` those of the last one, as `start.NAME` of the first, and as
+    `WORD.NAME` of one in between.
     CheckpointError for a model that is not here, ConfigError for a setting that no one knows and for methods that do
     not go together. It may be called inside `torch.inference_mode()`.
     """
     check_precision(precision)
     target = resolve_device(device)
     words = refine.split("+") if refine else []
-    own, first = options_apart(options) if words else ({}, options)
+    first, *others = options_apart(options, words)
     inverter = _loaded(str(name_or_path), method, first)
-    for word in words:
-        inverter = _refined(inverter, word, own if word is words[-1] else {})
+    for word, own in zip(words, others, strict=True):
+        inverter = _refined(inverter, word, own)
     inverter.precision = precision
     if target.type == "cpu" and (slow := slow_on_cpu(precision)):
         warnings.warn(slow, stacklevel=2)
@@ -69,11 +70,15 @@ def load(
     return inverter.to(target)
 
 
-def options_apart(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(options of what refines, options of what it starts from, which begin with "start.")."""
-    first = {name: value for name, value in options.items() if name.startswith(START)}
-    own = {name: value for name, value in options.items() if name not in first}
-    return own, {name.removeprefix(START): value for name, value in first.items()}
+def options_apart(options: Mapping[str, Any], words: Sequence[str]) -> list[dict[str, Any]]:
+    """The options of the first model and of each of `words` that goes on from it. Those without a prefix are the last
+    one's; the others begin with "start." or a word and a dot."""
+    parts: dict[str, dict[str, Any]] = {place: {} for place in (START, *words)}
+    for name, value in options.items():
+        prefix, _, rest = name.partition(".")
+        place, key = (prefix, rest) if rest and prefix in parts and words else ([START, *words][-1], name)
+        parts[place][key] = value
+    return [parts[START], *(parts[word] for word in words)]
 
 
 def _loaded(name: str, method: str | None, options: dict[str, Any]) -> Inverter:
@@ -168,7 +173,11 @@ def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any],
 def _seen_through(kind: type[Inverter], options: Any, domain: Domain | None) -> dict[str, nn.Module]:
     """The networks that a method looks through, as its option of that name says, else the domain's."""
     words = looked_through(kind, options, domain)
-    return {role: perceptual_distance(word) for role, word in words.items() if word != "none"}
+    return {
+        role: Lacking(word) if missing_file(word) else perceptual_distance(word)  # codes and inversions do without
+        for role, word in words.items()
+        if word != "none"
+    }
 
 
 def looked_through(kind: type[Inverter], options: Any, domain: Domain | None) -> dict[str, str]:

@@ -185,14 +185,17 @@ class Inversion:
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
         """Write one safetensors file (under its final name only when complete); equal inversions give equal files.
-        `metadata` is kept beside ours."""
+
+        `metadata` is kept beside ours. Extras whose numbers half precision holds exactly take half the place.
+        """
         header = {
             "format": "sdic.inversion",
             "method": self.method,
             "generator": self.generator,
             "layer": str(self.layer),
         }
-        write_tensors(path, dict(self.tensors()), {**header, **(metadata or {})})
+        tensors = {name: _halved(tensor) if name.startswith(EXTRAS) else tensor for name, tensor in self.tensors()}
+        write_tensors(path, tensors, {**header, **(metadata or {})})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:
@@ -204,6 +207,7 @@ class Inversion:
                 "make one with: sdic invert PHOTOS --out DIR --save-inversions"
             )
         tensors, extras = _extras_apart(tensors)
+        extras = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in extras.items()}
         known = {entry.name for entry in fields(cls)} - {"layer", "method", "generator", "extras"}
         unknown = sorted(set(tensors) - known)
         if unknown or not {"image", "latent", "base_latent"} <= set(tensors):
@@ -229,6 +233,12 @@ class Inversion:
 EXTRAS = "extras."
 FORMER_FIELDS = ("base_feature", "initial_image", "discrepancy")
 """Extras that older files hold under their bare names."""
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """The same numbers in half precision, where that changes none of them."""
+    half = tensor.half()
+    return half if tensor.dtype == torch.float32 and torch.equal(half.float(), tensor) else tensor
 
 
 def _extras_apart(tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

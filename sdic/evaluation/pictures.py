@@ -14,11 +14,12 @@ from sdic.types import Geometry
 
 
 class Photos:
-    """Pictures of a folder or zip, brought to the input size as for inversion."""
+    """Pictures of a folder or zip, brought to the input size as for inversion; and to that of `large`, if given."""
 
-    def __init__(self, path: str, limit: int, geometry: Geometry, device: torch.device):
+    def __init__(self, path: str, limit: int, geometry: Geometry, device: torch.device, large: Geometry | None = None):
         source, names, broken = open_source(Request("auto", path, limit=limit))
         self.dataset = PictureDataset(source, names, geometry)
+        self.large = None if large is None else PictureDataset(source, names, large)
         self.device = device
         self.keys: list[str] = []
         self.identity = {"photos": "by their content", "size": list(geometry.input_size)}
@@ -38,6 +39,7 @@ class Photos:
             key = f"{sample.name} {sample.digest[:16]}"
             self.keys.append(key)
             if wanted(key):
-                yield Picture(key, sample.photo[None].to(self.device))
+                large = None if self.large is None else self.large[index].photo[None].to(self.device)
+                yield Picture(key, sample.photo[None].to(self.device), large=large)
         if not self.keys:
             raise SdicError(f"none of {len(self)} photos can be read; the first: {self.problems[0]}")

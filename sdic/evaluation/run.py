@@ -103,7 +103,8 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     pictures: Pictures
     on_sheet: Sequence[str] = ()
     if settings.photos or source is None:
-        pictures = Photos(settings.photos, settings.limit, geometry, device)
+        looked_at = [entry.inverter.geometry for entry in methods if entry.inverter.geometry != geometry]
+        pictures = Photos(settings.photos, settings.limit, geometry, device, next(iter(looked_at), None))
     else:
         pictures = drawn = source(settings.limit, geometry, changes, device)
         on_sheet = drawn.showcase(settings.edit_limit, settings.sheet) if changes else ()

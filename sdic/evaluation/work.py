@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -93,14 +94,17 @@ class Evaluation:
                 self._edit(inverter, self.edits[entry.label, way], picture, inversion)
 
     def _invert(self, entry: MethodEntry, picture: Picture) -> tuple[Inversion, float]:
-        """The inversion and how long it took; the first one of a run, which is slow, is done twice."""
-        if entry.label not in self._warm:
-            entry.inverter.invert(picture.photo)
+        """The inversion and how long it took; the first one of a run, which is slow, is done twice, but not by methods
+        that take minutes."""
+        whole = entry.inverter.geometry != entry.inverter.measured and picture.large is not None
+        photo: Any = picture.large if whole else picture.photo
+        if entry.label not in self._warm and not entry.inverter.looks_through:
+            entry.inverter.invert(photo)
             self._warm.add(entry.label)
-        _wait(picture.photo.device)
+        _wait(photo.device)
         start = time.perf_counter()
-        inversion = entry.inverter.invert(picture.photo)
-        _wait(picture.photo.device)
+        inversion = entry.inverter.invert(photo)
+        _wait(photo.device)
         return inversion, time.perf_counter() - start
 
     def _edit(self, inverter: Inverter, results: ResultsFile, picture: Picture, inversion: Inversion) -> None:

@@ -26,6 +26,7 @@ from sdic.methods.search import (
     Draw,
     Perceptual,
     Search,
+    as_written,
     check_perceptual,
     optimising,
     search_code,
@@ -113,10 +114,13 @@ class PTIInverter(Refiner):
         """The inversion of a code [1, L, D] in a tuned synthesis, such as one of the authors' result files: the
         difference to this generator in half precision, 2 bytes a weight, and the picture that it gives.
 
-        ConfigError where the sizes of the two differ.
+        ConfigError where it was not tuned from this generator: tuning leaves sizes and noise maps as they are.
         """
         if tuned.config != self.generator.config:
             raise ConfigError(f"a tuned generator of other sizes: {tuned.config}, this one is {self.generator.config}")
+        maps = dict(self.generator.synthesis.named_buffers())
+        if not all(torch.equal(noise, maps[name].to(noise)) for name, noise in tuned.named_buffers()):
+            raise ConfigError("a generator that was not tuned from this one: its noise maps are others")
         own = dict(self.generator.synthesis.named_parameters())
         extras = {TUNED + name: (value - own[name])[None].half().float() for name, value in tuned.named_parameters()}
         wrong = [name.removeprefix(TUNED) for name, change in extras.items() if not change.isfinite().all()]
@@ -142,17 +146,6 @@ class PTIInverter(Refiner):
             for one, code in zip(inversion, latent.split(1), strict=True)
         ]
         return torch.cat(images)
-
-
-@torch.no_grad()
-def as_written(synthesis: Synthesis) -> Synthesis:
-    """A copy that computes as the network is written: the rounding of its fast form grows through Adam, to seven times
-    the tolerance at which this is the authors' tuning."""
-    with torch.device("meta"):
-        plain = Synthesis(synthesis.config)
-    state = {name: value.clone(memory_format=torch.contiguous_format) for name, value in synthesis.state_dict().items()}
-    plain.load_state_dict(state, assign=True)
-    return plain.eval()
 
 
 def tune(

@@ -20,7 +20,7 @@ from sdic.domains import DOMAINS
 from sdic.editing.directions import Located
 from sdic.editing.words import Edit
 from sdic.errors import ConfigError, SdicError
-from sdic.feature_networks import files_of
+from sdic.feature_networks import files_of, missing_file, perceptual_distance
 from sdic.loading import load, looked_through, model_that_refines, options_apart, weights_of_run
 from sdic.methods import METHODS, Inverter, find_method
 from sdic.methods.options import make_options, parse_value
@@ -43,6 +43,7 @@ class LazyModel:
         self._lock = threading.Lock()
         self._directions: dict[Located, Direction] = {}
         self._kind: type[Inverter] | None = None  # of what edits, where that is known without loading
+        self._seen: list[str] = []  # the networks that it looks through
         self._files = self._found()
         self.failure: Exception | None = None
         self.watch: Watch = nothing
@@ -118,6 +119,11 @@ class LazyModel:
         return [self._directions[located] for located in edit.directions]
 
     @property
+    def _words(self) -> list[str]:
+        """What goes on from the model's codes, one after the other."""
+        return self.settings.refine.split("+") if self.settings.refine else []
+
+    @property
     def _options(self) -> dict[str, Any]:
         return {name: parse_value(text) for name, text in self.settings.options.items()}
 
@@ -128,7 +134,7 @@ class LazyModel:
 
     def _check_options(self, kind: type[Inverter]) -> Any:
         """The method's options; ConfigError for those that it does not have, or that change nothing."""
-        own = options_apart(self._options)[0] if self.settings.refine else self._options
+        own = options_apart(self._options, self._words)[-1]
         options = make_options(kind.Options, {**own, **self.edit_options}, kind.method)
         kind.check_edit(**self.edit_options)
         idle = [name for name in own if name in kind.edit_options]
@@ -141,7 +147,7 @@ class LazyModel:
         name = self.settings.model
         files, kind = self._files_of(name, self.settings.method)
         domain = zoo.MODELS[name].domain if self.named else None
-        for word in filter(None, self.settings.refine.split("+")):
+        for word in self._words:
             model = model_that_refines(word, domain)
             if model in METHODS and model not in zoo.MODELS:
                 kind = METHODS[model]
@@ -153,7 +159,14 @@ class LazyModel:
             options = self._check_options(kind)
             seen = looked_through(kind, options, DOMAINS.get(domain or "")) if self.named else {}
             files += [path for network in seen.values() for path in files_of(network)]
+            self._seen = list(seen.values())
         return files
+
+    def check_for_photos(self) -> None:
+        """CheckpointError where a network is missing that only photos need."""
+        for network in self._seen:
+            if missing_file(network):
+                perceptual_distance(network)  # has the right words for it
 
     def _files_of(self, name: str, method: str) -> tuple[list[Path], type[Inverter] | None]:
         """(the files of a model, its method where that is known without loading)."""

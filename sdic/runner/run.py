@@ -15,7 +15,7 @@ from typing import Any
 from sdic.config import to_plain
 from sdic.editing.words import Edit, parse_edits, warn_of_limits
 from sdic.methods import slow_on_cpu
-from sdic.runner.inputs import find
+from sdic.runner.inputs import Item, find
 from sdic.runner.model import LazyModel
 from sdic.runner.pipeline import SMALL, Pipeline
 from sdic.runner.records import DONE, SKIPPED, Outcome, OutputError, at_work, mark_of_run, others, writing
@@ -39,6 +39,8 @@ def run(settings: RunSettings, command: str) -> int:
     items = find(settings.inputs, out, editing=command == "edit", limit=settings.limit)
     mine = items[share.index :: share.count]
     model = LazyModel(settings, int(os.environ.get("LOCAL_RANK", "0")) if share.ranks else None)
+    if any(type(item) is Item and item.problem is None for item in mine):
+        model.check_for_photos()
     edits = parse_edits(settings.edits, model.domain() or "") if settings.edits else []
     notes = warn_of_limits(edits)
     notes += [slow] if (slow := slow_on_cpu(settings.precision)) and model.on_cpu() else []

@@ -15,8 +15,17 @@ import sdic
 from sdic.checkpoints.keymap import Rule
 from sdic.checkpoints.layouts import stylegan2 as layout
 from sdic.direction import Direction
-from sdic.methods.pti import as_written, code_nearby, locality, tune
-from sdic.methods.search import Comparison, Search, code_noise, noise_penalty, ramp, search_code, spread_of_w
+from sdic.methods.pti import code_nearby, locality, tune
+from sdic.methods.search import (
+    Comparison,
+    Search,
+    as_written,
+    code_noise,
+    noise_penalty,
+    ramp,
+    search_code,
+    spread_of_w,
+)
 from tests.golden_weights import draw, key_shapes
 
 ROOT = Path(__file__).parents[2]
