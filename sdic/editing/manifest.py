@@ -25,7 +25,8 @@ MANIFEST = "manifest.yaml"
 class DirectionCard:
     """What `manifest.yaml` says about a direction.
 
-    file: its name in one of the folders.
+    file: its name in one of the folders; "" of a direction of style space that is said by its channels.
+    channels: of kind style: (style vector in StyleSpace's numbers, channel, what strength 1 adds to it), ...
     component: which one of a GANSpace file {mean, comp, std}.
     rows: (first, end) of the rows that move, end excluded; None for all.
     default: a strength that shows the effect.
@@ -36,8 +37,9 @@ class DirectionCard:
 
     name: str
     domain: str
-    file: str
+    file: str = ""
     kind: Kind = "add"
+    channels: tuple[tuple[int, int, float], ...] | None = None
     component: int | None = None
     rows: tuple[int, int] | None = None
     default: float = 1.0
@@ -107,9 +109,12 @@ def _card(entry: Any, shared: dict[str, Any], where: str) -> DirectionCard:
     for key in entry:
         if key not in known:
             raise ConfigError(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}; known: {', '.join(known)}")
-    for key in ("name", "domain", "file"):
+    entry["channels"] = _channels(entry.get("channels"), where)
+    for key in ("name", "domain", *(() if entry["channels"] else ("file",))):
         if not isinstance(entry.get(key), str):
             raise ConfigError(f"{where}: needs a text for {key!r}")
+    if entry["channels"] and (entry.setdefault("kind", "style") != "style" or entry.get("file") or entry.get("rows")):
+        raise ConfigError(f"{where}: channels are a direction of kind style, which has no file and no rows")
     if any(mark in entry["name"] for mark in "/\\=,:"):
         raise ConfigError(f"{where}: a name must not contain / \\ = , or :")
     for key in ("rows", "limits"):
@@ -117,8 +122,10 @@ def _card(entry: Any, shared: dict[str, Any], where: str) -> DirectionCard:
         if pair is not None and not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))):
             raise ConfigError(f"{where}: {key} must be a list of two numbers, got {one_line(pair)}")
         entry[key] = None if pair is None else tuple(pair)
-    if entry.get("kind", "add") not in ("add", "set"):
-        raise ConfigError(f"{where}: kind must be add or set, got {one_line(entry['kind'])}")
+        if pair is not None and not pair[0] < pair[1]:
+            raise ConfigError(f"{where}: {key} {pair} is an empty range; the first number must be below the second")
+    if entry.get("kind", "add") not in ("add", "set", "style"):
+        raise ConfigError(f"{where}: kind must be add or set, or style, got {one_line(entry['kind'])}")
     if entry.get("component") is not None and not (type(entry["component"]) is int and entry["component"] >= 0):
         raise ConfigError(f"{where}: component must be a number from 0 on, got {one_line(entry['component'])}")
     if not _is_number(entry.get("default", 1.0)):
@@ -127,6 +134,21 @@ def _card(entry: Any, shared: dict[str, Any], where: str) -> DirectionCard:
         if not isinstance(entry.get(key, ""), str):
             raise ConfigError(f"{where}: {key} must be a text, got {one_line(entry[key])}")
     return DirectionCard(**entry)
+
+
+def _channels(listed: Any, where: str) -> tuple[tuple[int, int, float], ...] | None:
+    """[[6, 501], [12, 479, 3]] -> ((6, 501, 1.0), (12, 479, 3.0))."""
+    if listed is None:
+        return None
+    found = []
+    for entry in listed if isinstance(listed, list) and listed else [None]:
+        whole = isinstance(entry, list) and len(entry) in (2, 3) and all(map(_is_number, entry))
+        if not whole or any(type(number) is not int or number < 0 for number in entry[:2]):
+            raise ConfigError(
+                f"{where}: channels must be a list of [style vector, channel] or [.., .., factor] in numbers"
+            )
+        found.append((entry[0], entry[1], float(entry[2] if len(entry) == 3 else 1)))
+    return tuple(found)
 
 
 def _is_number(value: Any) -> bool:

@@ -55,11 +55,12 @@ def read_direction(path: Path) -> object:
     """Direction files; the first component where there are several. May raise: CheckpointError, ConfigError."""
     from sdic.editing.directions import read_direction
     from sdic.errors import ConfigError
+    from sdic.networks.stylegan2 import GeneratorConfig
 
     try:
-        return read_direction(path, width=16)
+        return read_direction(path, config=GeneratorConfig(style_dim=16))
     except ConfigError:  # several components, and none was chosen
-        return read_direction(path, component=0, width=16)
+        return read_direction(path, component=0, config=GeneratorConfig(style_dim=16))
 
 
 def read_config(path: Path) -> object:
