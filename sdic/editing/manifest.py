@@ -81,14 +81,19 @@ def known_directions(domain: str | None = None) -> dict[tuple[str, str], Directi
     return {key: card for key, card in cards.items() if wanted in (None, key[0])}
 
 
+def find_file(card: DirectionCard) -> Path | None:
+    """The card's file in the first folder that has it, or None."""
+    paths = (folder / card.file for folder in search_folders())
+    return next((path for path in paths if path.is_file()), None)
+
+
 def require_file(card: DirectionCard) -> Path:
     """The card's file in the first folder that has it, or a CheckpointError that says where it comes from and what to
     do."""
-    folders = search_folders()
-    for folder in folders:
-        if (folder / card.file).is_file():
-            return folder / card.file
-    looked = ", ".join(map(str, folders))
+    path = find_file(card)
+    if path is not None:
+        return path
+    looked = ", ".join(map(str, search_folders()))
     raise CheckpointError(
         f"direction {card.name!r} ({card.domain}) needs the file {card.file}, looked for in {looked}. It comes from "
         f"{card.source or 'an unknown place'} (licence: {card.licence or 'unknown'}). Put it into one of these "

@@ -3,12 +3,12 @@
 StyleSpace counts every vector, those of RGB outputs too: at 1024 px 26 of them, 9088 channels in all, in the order
 conv, rgb, then for each size conv, conv, rgb. Our layers count convolutions.
 
-Shapes: S channels of all vectors together, I of one; E width of an embedding, C channels that a table knows.
+Shapes: S channels of all vectors together, I of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,35 +100,3 @@ def check_styles(direction: StyleDirection, config: GeneratorConfig) -> None:
                     f"direction {direction.name!r} shifts {len(values)} styles of {what}, and a generator of "
                     f"{config.resolution} px has {there}; it belongs to another generator"
                 )
-
-
-def styleclip_direction(
-    table: Tensor, deviations: Mapping[int, Tensor], text: Tensor, beta: float, config: GeneratorConfig, **about: Any
-) -> StyleDirection:
-    """StyleCLIP's global direction (Patashnik et al. 2021, section 6) of a difference of two texts.
-
-    table: [C, E], fs3.npy or delta_i_c.npy: for each channel the unit direction in CLIP's space that it causes.
-    deviations: number of a style vector -> [I], the standard deviations of its channels, S_mean_std's second half.
-    text: [E], the embedding of the target less that of the neutral text. beta: channels of less relevance stay.
-    ConfigError where these do not fit each other or the generator, and where no channel is as relevant as beta.
-    """
-    held = sizes(config).get(len(table))
-    if table.ndim != 2 or text.numel() != table.shape[1] or held is None:
-        raise ConfigError(
-            f"a table of channels is [C, E] with C one of {', '.join(map(str, sizes(config)))} for a generator of "
-            f"{config.resolution} px, and the text's difference [E]; these are {list(table.shape)} and "
-            f"{list(text.shape)}"
-        )
-    if not (torch.isfinite(table).all() and torch.isfinite(text).all() and text.norm() > 0):
-        raise ConfigError("the table and the text's difference must be finite numbers, and the difference not 0")
-    order = vectors(config)
-    spread = torch.cat([deviations[order.index(vector)].flatten().float() for vector in held])
-    if len(spread) != len(table) or not torch.isfinite(spread).all():
-        raise ConfigError(f"{len(spread)} standard deviations, where the table has {len(table)} channels")
-    relevance = table.float() @ (text.flatten().float() / text.norm())
-    kept = torch.where(relevance.abs() < beta, 0.0, relevance)
-    if not bool(kept.any()):
-        raise ConfigError(
-            f"no channel is as relevant to the text as beta {beta:g}; the most relevant has {relevance.abs().max():.3f}"
-        )
-    return from_flat(kept / kept.abs().max() * spread, held, **about)
