@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from dataclasses import dataclass, fields
@@ -10,8 +11,8 @@ from typing import Any
 
 from sdic.config import yaml_values
 from sdic.direction import Kind
-from sdic.domains import directions_of
-from sdic.errors import CheckpointError, ConfigError, did_you_mean
+from sdic.domains import DOMAINS, directions_of
+from sdic.errors import CheckpointError, ConfigError, UnknownNameError, did_you_mean
 from sdic.utils.files import data_folders
 from sdic.utils.text import one_line
 
@@ -59,6 +60,13 @@ def search_folders() -> list[Path]:
 
 def read_manifest(path: Path) -> list[DirectionCard]:
     """The cards of one manifest file; ConfigError names an entry that is wrong."""
+    found = path.stat() if path.is_file() else None
+    return list(_read(path, None if found is None else (found.st_size, found.st_mtime_ns)))
+
+
+@functools.lru_cache(maxsize=16)
+def _read(path: Path, state: tuple[int, int] | None) -> list[DirectionCard]:
+    """`read_manifest` of a file in this state: names are looked up often, and the file is long."""
     content = yaml_values(path)
     entries = content.get("directions") if isinstance(content, dict) else None
     if not isinstance(entries, list):
@@ -79,6 +87,13 @@ def known_directions(domain: str | None = None) -> dict[tuple[str, str], Directi
             for card in read_manifest(folder / MANIFEST):
                 cards.setdefault((card.domain, card.name), card)
     return {key: card for key, card in cards.items() if wanted in (None, key[0])}
+
+
+def check_domain(name: str | None) -> None:
+    """UnknownNameError for a name that is no domain, neither of `sdic.domains` nor of a manifest."""
+    domains = {domain for domain, _ in known_directions()} | set(DOMAINS)
+    if name and name not in domains:
+        raise UnknownNameError("domain", name, domains)
 
 
 def find_file(card: DirectionCard) -> Path | None:

@@ -4,7 +4,8 @@ found = find(FindSettings(name="age", model="portraits", out="age.safetensors"))
 """
 
 from sdic.finding.channels import rank
+from sdic.finding.drawing import draw
 from sdic.finding.find import Found, find
 from sdic.finding.settings import FindSettings
 
-__all__ = ["FindSettings", "Found", "find", "rank"]
+__all__ = ["FindSettings", "Found", "draw", "find", "rank"]

@@ -36,10 +36,10 @@ def rank(settings: FindSettings) -> Found:
     given = scores[known]
     if len(given.unique()) < 2:
         raise SdicError(f"{settings.name} is the same in all {len(given)} samples: no channel carries it")
-    two = len(given.unique()) == 2
-    have = (
-        known[given == given.max()] if two else known[given.argsort()[-max(2, int(len(known) * settings.extremes)) :]]
-    )
+    if len(given.unique()) == 2:
+        have = known[given == given.max()]
+    else:
+        have = known[given.argsort()[-max(2, int(len(known) * settings.extremes)) :]]
     config = opened.generator.config
     own = (part[:, None] for part in own_codes(opened.generator, POPULATION))
     mean, deviation, _ = _style_moments(opened.generator, own, None)

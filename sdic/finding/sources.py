@@ -114,7 +114,7 @@ def _measured(
     with open(path, "r+b") as handle:
         handle.truncate(max(done, path.stat().st_size // row) * row)  # a kill may leave a part of a row
         handle.seek(done * row)
-        bar, first = _bar(count, done), 0
+        bar, first = progress(count, done), 0
         for codes in latents():
             for part in codes.split(batch):
                 skipped = min(len(part), max(0, done - first))
@@ -136,7 +136,7 @@ def _is(path: Path, identity: dict[str, Any]) -> bool:
     return bool(found == identity)
 
 
-def _bar(total: int, done: int) -> Callable[[int], None]:
+def progress(total: int, done: int) -> Callable[[int], None]:
     """Says how far it is: a bar on a terminal, a line now and then elsewhere."""
     from tqdm import tqdm
 
