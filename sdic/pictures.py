@@ -106,8 +106,8 @@ class PictureInverter:
 
         direction: a name ("age"; `directions()` lists them), a direction file, a Direction, or several of these.
         strength: for one direction a number, a sweep of one photo, or one per photo; None takes the direction's usual
-        one. For several directions one number each, and they act together. Where a network measures what a named
-        direction changes, a number is in its unit, for every photo: 20 is twenty years (`amounts` says what is reached).
+        one. For several directions one number each, and they act together. Where a network measures what a direction
+        changes, a number is in its unit, for every photo: 20 is twenty years (`amounts` says what is reached).
         options: of the method, for this edit alone.
         """
         if isinstance(direction, str | Direction):

@@ -105,7 +105,9 @@ def _classifier(x: Tensor, upper: Tensor) -> tuple[Tensor, float, Tensor]:
     try:
         from sklearn.svm import LinearSVC
     except ImportError as error:
-        raise ConfigError("finding directions needs scikit-learn: pip install scikit-learn") from error
+        raise ConfigError(
+            "finding directions needs scikit-learn: pip install 'sdic[directions]', or scikit-learn"
+        ) from error
     draw = torch.randperm(len(x), generator=_draw())
     held, used = draw[: len(x) // 3], draw[len(x) // 3 :]
     y = upper.double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 import sys
 from dataclasses import dataclass, fields
@@ -20,6 +21,7 @@ ENVIRONMENT = "SDIC_EDITINGS"
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "editings"
 MANIFEST = "manifest.yaml"
+LARGEST = 1 << 20  # bytes; larger files are refused
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ def search_folders() -> list[Path]:
 
 def read_manifest(path: Path) -> list[DirectionCard]:
     """The cards of one manifest file; ConfigError names an entry that is wrong."""
-    found = path.stat() if path.is_file() else None
-    return list(_read(path, None if found is None else (found.st_size, found.st_mtime_ns)))
+    small = path.is_file() and path.stat().st_size <= LARGEST
+    return list(_read(path, hashlib.sha256(path.read_bytes()).digest() if small else b""))
 
 
 @functools.lru_cache(maxsize=16)
-def _read(path: Path, state: tuple[int, int] | None) -> list[DirectionCard]:
-    """`read_manifest` of a file in this state: names are looked up often, and the file is long."""
+def _read(path: Path, content_hash: bytes) -> list[DirectionCard]:
+    """`read_manifest` of a file with this content: names are looked up often, and the file is long."""
     content = yaml_values(path)
     entries = content.get("directions") if isinstance(content, dict) else None
     if not isinstance(entries, list):

@@ -113,7 +113,7 @@ class Pipeline:
     def run(self, items: Sequence[Item]) -> None:
         """Every item; an OutputError or ConfigError ends it early, everything else is an item's outcome. The report
         grows as files are finished: an interrupted run knows what it has."""
-        _ = self.model.identity  # a weight file that cannot be read ends the run, not a photo
+        _ = self.model.identity, self.model.measure  # a weight file that cannot be read ends the run, not a photo
         size = self.settings.batch_size or (1 if self.model.on_cpu() else 4)
         written: deque[Future[None]] = deque()
         with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(WRITERS) as writers:
@@ -188,7 +188,10 @@ class Pipeline:
         if group[0].outcome is not None:
             return
         for edit in self.edits:
-            self.model.directions(edit)  # as the model itself: if it cannot be had, the run ends here
+            _ = (
+                self.model.directions(edit),
+                self.model.measurer,
+            )  # as the model: if one cannot be had, the run ends here
         start, inverter, reason = time.perf_counter(), self.model.inverter, ""
         try:
             self.edit(group, self.invert(group))

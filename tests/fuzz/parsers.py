@@ -78,6 +78,13 @@ def read_manifest(path: Path) -> object:
     return read_manifest(path)
 
 
+def read_labels(path: Path) -> object:
+    """A CSV of labels. May raise: ConfigError."""
+    from sdic.finding.sources import read_labels
+
+    return read_labels(path)
+
+
 def read_hash_note(path: Path) -> object:
     """The hash beside a weight file. May raise: CheckpointError."""
     from sdic.zoo import WeightFile, known_sha256
@@ -135,6 +142,7 @@ PARSERS: dict[str, Parser] = {
     "crops": Parser(seeds.crops, read_crops, (ImageError,)),
     "config": Parser(seeds.configs, read_config, (ConfigError,), damaged),
     "manifest": Parser(seeds.manifests, read_manifest, (ConfigError,), damaged),
+    "labels": Parser(seeds.labels, read_labels, (ConfigError,)),
     "hash note": Parser(seeds.hash_notes, read_hash_note, (CheckpointError,)),
 }
 """By name."""
