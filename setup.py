@@ -37,6 +37,7 @@ setup(
     install_requires=[line for line in REQUIREMENTS if line not in train],
     extras_require={
         "train": train,
+        "directions": [line for line in train if line.startswith("scikit-learn")],
         "heif": ["pi-heif>=0.22"],
         "download": ["gdown>=5", "huggingface_hub>=0.24"],
         "dev": [*train, "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "mypy>=1.11", "types-PyYAML"],

@@ -39,6 +39,7 @@ CAPTIONS = {
     "training": "one loop, many tasks",
     "portraits": "the rendered domain",
     "runner": "folders of photos",
+    "finding": "directions, found",
     "commands": "one thin file each",
     "cli": "the word sdic",
 }

@@ -9,6 +9,7 @@ The tensor level below it is `sdic.load`; `PictureInverter.inverter` leads there
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Sequence
@@ -20,8 +21,9 @@ from PIL import Image
 
 from sdic.direction import Direction
 from sdic.domains import DOMAINS
-from sdic.editing.directions import Located, direction_names, locate
-from sdic.errors import ImageError
+from sdic.editing.directions import Located, check_fits, direction_names, found_elsewhere, locate
+from sdic.errors import ConfigError, ImageError
+from sdic.evaluation.amounts import Amount, Measurer, network_of
 from sdic.loading import load
 from sdic.methods import Inverter
 from sdic.types import Inversion
@@ -33,13 +35,19 @@ Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any
 
 
 def open_model(
-    name_or_path: str | os.PathLike[str], device: str = "auto", *, domain: str | None = None, **options: Any
+    name_or_path: str | os.PathLike[str],
+    device: str = "auto",
+    *,
+    domain: str | None = None,
+    attributes: str = "",
+    **options: Any,
 ) -> PictureInverter:
     """A model by its name (`sdic models` lists them) or a weight file, at the picture level; options as `sdic.load`.
 
     domain: whose direction names are meant, for a file that does not say what it draws.
+    attributes: the network in whose unit amounts are, a model or file; "" is the domain's, "none" is none.
     """
-    return PictureInverter(load(name_or_path, device, **options), domain)
+    return PictureInverter(load(name_or_path, device, **options), domain, attributes)
 
 
 def domain_of(inverter: Inverter) -> str | None:
@@ -61,11 +69,13 @@ class PictureInverter:
     """`invert` photos, `edit` inversions, see them as pictures; everything else is the inverter's.
 
     domain: whose direction names are meant; None finds out from the model, "" is none.
+    attributes: the network in whose unit amounts are, a model or file; "" is the domain's, "none" is none.
     """
 
-    def __init__(self, inverter: Inverter, domain: str | None = None):
+    def __init__(self, inverter: Inverter, domain: str | None = None, attributes: str = ""):
         self.inverter = inverter
         self.domain = (domain_of(inverter) or "") if domain is None else domain
+        self._attributes = network_of(self.domain, attributes)
         self._directions: dict[str, tuple[Located, Direction]] = {}
 
     def invert(self, picture: Picture | Sequence[Picture]) -> Inversion:
@@ -96,21 +106,50 @@ class PictureInverter:
 
         direction: a name ("age"; `directions()` lists them), a direction file, a Direction, or several of these.
         strength: for one direction a number, a sweep of one photo, or one per photo; None takes the direction's usual
-        one. For several directions one number each, and they act together.
+        one. For several directions one number each, and they act together. Where a network measures what a direction
+        changes, a number is in its unit, for every photo: 20 is twenty years (`amounts` says what is reached).
         options: of the method, for this edit alone.
         """
         if isinstance(direction, str | Direction):
             amount = self._located(direction)[0] if strength is None else strength
-            images = self.inverter.edit(inversion, self.direction(direction), amount, **options)
+            taken = self._taken(inversion, self.direction(direction), amount, options)
+            images = self.inverter.edit(inversion, self.direction(direction), taken, **options)
             single = isinstance(amount, int | float) and len(inversion) == 1
         else:
             amounts = [self._located(item)[0] for item in direction] if strength is None else strength
             if isinstance(amounts, int | float):
                 amounts = [amounts] * len(direction)
-            images = self.inverter.edit(inversion, [self.direction(item) for item in direction], amounts, **options)
+            found = [self.direction(item) for item in direction]
+            every = [self._taken(inversion, item, each, options) for item, each in zip(found, amounts, strict=False)]
+            images = self.inverter.edit(inversion, found, every if len(every) == len(amounts) else amounts, **options)
             single = len(images) == 1
         pictures = [to_picture(image) for image in self.inverter.geometry.visible(images)]
         return pictures[0] if single else pictures
+
+    def amounts(
+        self, inversion: Inversion, direction: str | Direction, asked: float | Sequence[float], **options: Any
+    ) -> list[Amount]:
+        """What becomes of amounts of a direction of one photo: the strength of each, and what it reaches. ConfigError
+        where nothing measures what it changes."""
+        found = self.direction(direction)
+        if self.measurer is None or not self.measurer.measures(found):
+            known = ", ".join(self.measurer.names) if self.measurer else "nothing"
+            raise ConfigError(f"what {found.name!r} changes is not measured for {self.inverter.name}; {known} is")
+        several = [float(asked)] if isinstance(asked, int | float) else list(asked)
+        return self.measurer.amounts(self.inverter, inversion, found, several, **options)
+
+    @functools.cached_property
+    def measurer(self) -> Measurer | None:
+        """What measures amounts; None where they are strengths, in each direction's own unit."""
+        return Measurer(self._attributes, self.inverter.device) if self._attributes else None
+
+    def _taken(self, inversion: Inversion, direction: Direction, amount: Any, options: dict[str, Any]) -> Any:
+        """The strengths for an amount, a number or several: themselves, where nothing measures what changes."""
+        if self.measurer is None or not self.measurer.measures(direction):
+            return amount
+        asked = [float(value) for value in torch.as_tensor(amount, dtype=torch.float64).flatten().tolist()]
+        asked = asked * len(inversion) if len(asked) == 1 else asked
+        return self.measurer.strengths(self.inverter, inversion, direction, asked, **options)
 
     def picture(self, inversion: Inversion) -> Any:
         """The inversion as a picture (the part that shows the photo): one PIL picture, or a list for several photos."""
@@ -131,7 +170,11 @@ class PictureInverter:
             return 1.0, direction
         if direction not in self._directions:
             located = locate(direction, self.domain)
-            self._directions[direction] = (located, located.load(self.inverter.generator))
+            found = located.load(self.inverter.generator)
+            check_fits(found, self.inverter.generator, self.domain)
+            if note := found_elsewhere(found, self.inverter.fingerprint):
+                warnings.warn(note, stacklevel=2)
+            self._directions[direction] = (located, found)
         located, found = self._directions[direction]
         return located.default, found
 

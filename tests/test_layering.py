@@ -19,7 +19,7 @@ ALLOWED = {
     "errors": set(),
     "utils": {"errors", "types"},
     "types": {"errors", "utils"},
-    "direction": {"errors", "utils"},
+    "direction": {"changes", "errors", "utils"},
     "changes": {"errors"},
     "config": {"errors", "utils"},
     "settings": {"errors"},
@@ -51,7 +51,7 @@ ALLOWED = {
 }
 """What a part may import. Those of TOP may import all of these, and what stands before them in TOP. A rendered domain
 is imported by nobody: it is found by its name, through a registry."""
-TOP = ("pictures", "training", "runner", "portraits", "commands", "cli")
+TOP = ("pictures", "training", "runner", "finding", "portraits", "commands", "cli")
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))

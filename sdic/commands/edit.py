@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what it draws; pc0, pc1, ... are always the model's own",
     )
     parser.add_argument(
+        "--attributes",
+        metavar="NAME",
+        help="network in whose unit amounts are, so that age=20 is twenty years for every photo: model or file\n"
+        "(the domain's, if it has one); none for the directions' own units",
+    )
+    parser.add_argument(
         "--rule",
         metavar="RULE",
         help="of methods with a rule: what was compensated is carried along with the edit's motion (carried,\n"

@@ -26,6 +26,7 @@ from sdic.methods.options import NoOptions, carries, make_options
 from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.progress import Watch, nothing
 from sdic.methods.rendering import fitted, paired, recomputed
+from sdic.methods.styles import restyled
 from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
@@ -165,11 +166,7 @@ class Inverter(ABC, nn.Module):
         directions, strengths = paired(direction, strength)
         count = max([len(inversion), *(s.numel() for s in strengths if s.ndim > 0)])
         for amount in strengths:
-            if (
-                amount.ndim > 1
-                or (amount.ndim == 1 and len(amount) not in (1, count))
-                or len(inversion) not in (1, count)
-            ):
+            if amount.ndim > 1 or amount.numel() not in (1, count) or len(inversion) not in (1, count):
                 raise ValueError(f"{len(inversion)} inversions do not go with strengths of shape {list(amount.shape)}")
         inversion = inversion.to(self.device)
         sources = list(range(count)) if len(inversion) > 1 else [0] * count
@@ -187,7 +184,8 @@ class Inverter(ABC, nn.Module):
             for first in range(0, len(moved), size):
                 chosen = moved[first : first + size]
                 part = inversion[[sources[index] for index in chosen]]
-                edited = method._edit(part, directions, [amount[chosen] for amount in strengths]).float()
+                amounts = [amount[chosen] for amount in strengths]
+                edited = restyled(method, directions, amounts)._edit(part, directions, amounts).float()
                 for position, index in enumerate(chosen):
                     images[index] = edited[position : position + 1]
         return torch.cat(images)

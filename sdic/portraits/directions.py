@@ -8,9 +8,8 @@ Shapes: N codes, D style width, K attributes.
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,20 +19,16 @@ import yaml
 from torch import Tensor
 
 from sdic.direction import Direction
+from sdic.editing.boundaries import calibrate, classifier_normal, edit_vector
 from sdic.editing.directions import save_direction
 from sdic.editing.manifest import MANIFEST
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import ConfigError
 from sdic.settings import require, setting
 from sdic.training.frozen import require_network
 from sdic.training.task import Entry, grid, register
 from sdic.utils.files import write_atomic
 from sdic.utils.images import write_png
 from sdic.utils.tensors import resolve_device
-
-Score = Callable[[Tensor], Tensor]
-"""Codes [N, D] -> an attribute of their pictures [N], in its unit."""
-STEPS = 8  # to either side of a calibration
-TOLERANCE = 0.25  # what is asked for and what is measured may differ by so much within the useful range
 
 
 @dataclass
@@ -63,105 +58,6 @@ class DirectionsConfig:
         lengths = {len(self.names), len(self.units), len(self.spans), len(self.defaults)}
         require(len(lengths) == 1, "names, units, spans and defaults need one entry each")
         require(0 < self.extremes <= 0.5, f"extremes is a share of at most a half, got {self.extremes}")
-
-
-def classifier_normal(codes: Tensor, scores: Tensor, extremes: float) -> tuple[Tensor, float]:
-    """(unit normal [D], accuracy 0..1 on a held-out third) of a linear SVM between the two extremes of the scores.
-
-    codes [N, D], scores [N]; `extremes` is the share of codes at either end. The normal points to higher scores.
-    SdicError where the scores do not differ.
-    """
-    from sklearn.svm import LinearSVC
-
-    count = max(2, int(len(codes) * extremes))
-    order = scores.argsort().cpu()
-    low, high = order[:count], order[-count:]
-    if not float(scores[high].min()) > float(scores[low].max()):
-        raise SdicError("the attribute is the same in nearly all samples: there is nothing to find a direction for")
-    # Standardised, so that the classifier's penalty does not depend on the scale of W.
-    mean, std = codes.mean(0).cpu(), codes.std(0).clamp_min(1e-8).cpu()
-    x = ((codes.cpu()[torch.cat([low, high])] - mean) / std).double()
-    y = torch.cat([torch.zeros(count), torch.ones(count)])
-    draw = torch.randperm(2 * count, generator=torch.Generator().manual_seed(0))
-    held, used = draw[: 2 * count // 3], draw[2 * count // 3 :]
-    model = LinearSVC(C=0.01, dual=False, max_iter=5000)
-    model.fit(x[used].numpy(), y[used].numpy())
-    accuracy = float(model.score(x[held].numpy(), y[held].numpy()))
-    normal = torch.from_numpy(model.coef_[0]).float() / std
-    return (normal / normal.norm()).to(codes), accuracy
-
-
-def edit_vector(normals: Tensor, index: int, covariance: Tensor | None = None) -> Tensor:
-    """The unit vector [D] that moves readout `index` of [K, D] and leaves the other readouts as they are.
-
-    Of all such moves the shortest, by Euclid's length or, with the codes' `covariance` S [D, D], by Mahalanobis':
-    delta = S N (N^T S N)^-1 e_i, N the normals in columns. Without S this is InterFaceGAN's conditional manipulation,
-    the projection of one normal on the complement of the others, for any number of conditions. With S it is the move
-    that the codes themselves make with the attribute: where W is linear in independent factors w = A v, a normal is a
-    row of A^-1, which reads the attribute off, but the column of A, which changes nothing else, is S times it.
-    SdicError where one normal is a combination of the others.
-    """
-    columns = normals.t().double()
-    moved = columns if covariance is None else covariance.to(columns) @ columns
-    gram = columns.t() @ moved
-    scale = gram.diagonal().rsqrt()
-    if float(torch.linalg.eigvalsh(gram * scale[:, None] * scale).min()) < 1e-6:
-        raise SdicError("a direction is a combination of the others; set condition=false")
-    chosen = torch.zeros(len(normals), dtype=gram.dtype, device=gram.device)
-    chosen[index] = 1
-    delta = moved @ torch.linalg.solve(gram, chosen)
-    return (delta / delta.norm()).to(normals)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """per_unit: how far along the unit normal one unit of the attribute is. limits: strengths, in the attribute's unit,
-    within which the measured change is what was asked for, to TOLERANCE. asked, measured: the curve."""
-
-    per_unit: float
-    limits: tuple[float, float]
-    asked: list[float]
-    measured: list[float]
-
-
-def calibrate(codes: Tensor, normal: Tensor, score: Score, span: float) -> Calibration:
-    """Measure a unit normal [D] on codes [N, D]: mean change of the score for moves to either side.
-
-    span: the largest change that is of interest, in the attribute's unit. SdicError where the score falls along the
-    normal or does not move.
-    """
-    base = score(codes)
-
-    def change(distance: float) -> float:
-        return float((score(codes + distance * normal) - base).mean())
-
-    probe = 0.25 * float(((codes - codes.mean(0)) @ normal).std())
-    slope = (change(probe) - change(-probe)) / (2 * probe) if probe > 0 else 0.0
-    if not slope > 0:
-        raise SdicError(f"the attribute does not grow along its direction (slope {slope:.3g} per unit of W)")
-    # Slope of the least-squares line through 0 over half the span, then once more with the better unit.
-    for _ in range(2):
-        steps = [span / slope * k / STEPS for k in range(-STEPS // 2, STEPS // 2 + 1) if k]
-        moved = [change(step) for step in steps]
-        slope = sum(s * m for s, m in zip(steps, moved, strict=True)) / sum(s * s for s in steps)
-        if not slope > 0:
-            raise SdicError("the attribute does not keep growing along its direction")
-    asked = [span * k / STEPS for k in range(-STEPS, STEPS + 1)]
-    measured = [change(value / slope) for value in asked]
-    return Calibration(1 / slope, _useful(asked, measured), asked, measured)
-
-
-def _useful(asked: Sequence[float], measured: Sequence[float]) -> tuple[float, float]:
-    """The widest range around 0 in which |measured - asked| <= TOLERANCE |asked| (at least one step either way)."""
-    zero = len(asked) // 2
-
-    def fits(i: int) -> bool:
-        return abs(measured[i] - asked[i]) <= TOLERANCE * abs(asked[i]) + 1e-9
-
-    def reach(indices: range) -> float:
-        return asked[[indices[0], *itertools.takewhile(fits, indices)][-1]]
-
-    return reach(range(zero - 1, -1, -1)), reach(range(zero + 1, len(asked)))
 
 
 @torch.no_grad()

@@ -17,10 +17,11 @@ import torch
 from sdic import zoo
 from sdic.direction import Direction
 from sdic.domains import DOMAINS
-from sdic.editing.directions import Located
+from sdic.editing.directions import Located, check_fits, found_elsewhere
 from sdic.editing.words import Edit
 from sdic.errors import ConfigError, SdicError
-from sdic.feature_networks import files_of, missing_file, perceptual_distance
+from sdic.evaluation.amounts import Measurer, network_of
+from sdic.feature_networks import attribute_network, files_of, missing_file, perceptual_distance
 from sdic.loading import load, looked_through, model_that_refines, options_apart, weights_of_run
 from sdic.methods import METHODS, Inverter, find_method
 from sdic.methods.options import make_options, parse_value
@@ -114,9 +115,32 @@ class LazyModel:
         for located in edit.directions:
             if located not in self._directions:
                 direction = located.load(generator)
-                direction.shift(generator.latent_avg.expand(1, generator.config.latent_rows, -1), 1.0)
+                check_fits(direction, generator, self.domain())
+                if note := found_elsewhere(direction, self.inverter.fingerprint):
+                    warnings.warn(note, stacklevel=2)
                 self._directions[located] = direction
         return [self._directions[located] for located in edit.directions]
+
+    @functools.cached_property
+    def _measuring(self) -> str:
+        """The network that measures amounts, "" for none."""
+        return network_of(self.domain(), self.settings.attributes) if self.settings.edits else ""
+
+    @functools.cached_property
+    def measurer(self) -> Measurer | None:
+        """What measures amounts, loaded at first use; None where they are strengths."""
+        return Measurer(self._measuring, self.inverter.device) if self._measuring else None
+
+    @functools.cached_property
+    def measure(self) -> dict[str, str]:
+        """What edits depend on besides the model where amounts are measured; {} where they are not."""
+        name = self._measuring
+        paths = (
+            [zoo.require_file(file, name) for file in zoo.MODELS[name].files] if name in zoo.MODELS else [Path(name)]
+        )
+        if name and not paths[0].is_file():
+            attribute_network(name)  # has the right words for it
+        return {"measured": " + ".join(map(self._sha256, paths))} if name else {}
 
     @property
     def _words(self) -> list[str]:
@@ -185,12 +209,14 @@ class LazyModel:
     @functools.cached_property
     def identity(self) -> dict[str, str]:
         """What the pictures depend on. model: its name, or "file". weights: sha256 of its files, or its seed."""
-        name, hashes = self.settings.model if self.named else "file", []
-        for path in self._files:
-            found = os.stat(path)
-            key = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
-            hashes.append(self._noted(key, functools.partial(sha256_of, path)) or "")
+        name = self.settings.model if self.named else "file"
+        hashes = [self._sha256(path) for path in self._files]
         return {"model": name, "weights": " + ".join(hashes) or f"seed {zoo.MODELS[name].seed}"}
+
+    def _sha256(self, path: Path) -> str:
+        found = os.stat(path)
+        key = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
+        return self._noted(key, functools.partial(sha256_of, path)) or ""
 
     def _noted(self, key: str, find: Callable[[], str | None]) -> str | None:
         """What an earlier run noted, or what `find` finds and later runs will know. Without OUT it notes nothing."""

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sdic.editing.words import Edit
 from sdic.errors import CheckpointError, SdicError
+from sdic.runner.amounts import Amounts, Reached
 from sdic.runner.inputs import Content, InversionItem, Item
 from sdic.runner.model import LazyModel
 from sdic.runner.records import DONE, FAILED, FOLDER, SKIPPED, Outcome, OutputError, Record, decided, key_of, writing
@@ -56,6 +57,7 @@ class Job:
     start: what the model begins with, pixels [3, H, W] in [-1, 1], a code [L, D], or an inversion.
     inversion: of one image, on the CPU.
     pictures: by label, "inversion" and edits such as "age=3".
+    amounts: by an edit's label, what was reached where a network measures it.
     notes: what its owner should know.
     seconds: the model's share.
     outcome: once it is finished.
@@ -69,6 +71,7 @@ class Job:
     start: Tensor | Inversion | None = None
     inversion: Inversion | None = None
     pictures: dict[str, Image.Image] = field(default_factory=dict)
+    amounts: dict[str, Reached] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     outcome: Outcome | None = None
@@ -83,6 +86,8 @@ class Job:
         outcome = self.outcome = Outcome(self.item.name, status, reason, self.notes)
         if status in (DONE, SKIPPED):
             outcome.outputs = [output.path for output in self.outputs]
+            known = {output.label: self.record.reached(output.path) for output in self.outputs if output.label}
+            outcome.amounts = {label: found for label, found in {**known, **self.amounts}.items() if found}
         if status == DONE:
             outcome.inversion, outcome.seconds = "computed" if self.is_photo else "saved", round(self.seconds, 4)
 
@@ -108,7 +113,7 @@ class Pipeline:
     def run(self, items: Sequence[Item]) -> None:
         """Every item; an OutputError or ConfigError ends it early, everything else is an item's outcome. The report
         grows as files are finished: an interrupted run knows what it has."""
-        _ = self.model.identity  # a weight file that cannot be read ends the run, not a photo
+        _ = self.model.identity, self.model.measure  # a weight file that cannot be read ends the run, not a photo
         size = self.settings.batch_size or (1 if self.model.on_cpu() or self.model.slow else 4)
         self.model.watch = self._report.within
         written: deque[Future[None]] = deque()
@@ -157,7 +162,9 @@ class Pipeline:
             job.outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
         for label, identity in self._identities.items():
             path = within_limits(f"{label}/{item.stem}", ".png")
-            job.outputs.append(Output(path, key_of(inversion=key, rule=rule, edit=identity), label))
+            job.outputs.append(
+                Output(path, key_of(inversion=key, rule=rule, edit=identity, **self.model.measure), label)
+            )
         job.missing = [output for output in job.outputs if not record.is_done(output.path, output.key)]
         if job.missing and type(item) is Item and record.is_done(saved, key):
             with contextlib.suppress(CheckpointError):  # a damaged one is made again
@@ -183,7 +190,10 @@ class Pipeline:
         if group[0].outcome is not None:
             return
         for edit in self.edits:
-            self.model.directions(edit)  # as the model itself: if it cannot be had, the run ends here
+            _ = (
+                self.model.directions(edit),
+                self.model.measurer,
+            )  # as the model: if one cannot be had, the run ends here
         start, inverter, reason = time.perf_counter(), self.model.inverter, ""
         try:
             self.edit(group, self.invert(group))
@@ -213,13 +223,17 @@ class Pipeline:
         missing = [{output.label for output in job.missing} for job in group]
         inverter = self.model.inverter
         visible = inverter.geometry.visible
+        lacking = {e.label: [index for index, labels in enumerate(missing) if e.label in labels] for e in self.edits}
+        amounts = Amounts(self.model, self.edits, inversion, lacking)
         for edit in self.edits:
-            wanted = [index for index, labels in enumerate(missing) if edit.label in labels]
+            wanted = lacking[edit.label]
             if wanted:
-                directions, strengths = self.model.directions(edit), [torch.tensor(s) for s in edit.strengths]
+                directions, strengths = self.model.directions(edit), amounts.strengths(edit, wanted)
                 images = inverter.edit(inversion[wanted], directions, strengths, **self.model.edit_options)
-                for index, image in zip(wanted, visible(images), strict=True):
+                for place, (index, image) in enumerate(zip(wanted, visible(images), strict=True)):
                     group[index].pictures[edit.label] = to_picture(image)
+                    group[index].amounts[edit.label], notes = amounts.reached(edit, index, images[place : place + 1])
+                    group[index].notes += [note for note in notes if note not in group[index].notes]
         inversion = inversion.cpu()
         for index, job in enumerate(group):
             job.inversion = own = inversion[index]
@@ -257,7 +271,7 @@ class Pipeline:
                 else:
                     name = job.item.name.encode("utf-8", "backslashreplace").decode()
                     job.inversion.save(path, {"name": name, **job.facts})
-                job.record.add(output.path, output.key)
+                job.record.add(output.path, output.key, job.amounts.get(output.label))
         for label in SMALL.keys() & job.pictures.keys():
             path = self.out / within_limits(f"{SMALL[label]}/{job.item.stem}", ".png")
             with writing(path, only_fatal=True):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from sdic.domains import DOMAINS
-from sdic.editing.manifest import known_directions
-from sdic.errors import ConfigError, UnknownNameError, did_you_mean
+from sdic.editing.manifest import check_domain
+from sdic.errors import ConfigError, did_you_mean
 from sdic.methods import check_precision
 from sdic.utils.images import PIXEL_LIMIT
 
@@ -54,6 +53,7 @@ class RunSettings:
     edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`.
     domain: whose direction names are meant; "" is the model's own.
     options: of the model's method, by name.
+    attributes: the network that measures amounts, "" for the domain's, "none" for amounts in the direction's own unit.
     rule: the option of that name, for edits alone.
     device, precision: of the model.
     batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when a run is stopped).
@@ -74,6 +74,7 @@ class RunSettings:
     refine: str = ""
     edits: list[str] = field(default_factory=list)
     domain: str = ""
+    attributes: str = ""
     rule: str = ""
     options: dict[str, str] = field(default_factory=dict)
     device: str = "auto"
@@ -107,9 +108,7 @@ class RunSettings:
                 raise ConfigError(f"{what} missing; usage: {usage} (`sdic models` lists the models)")
         if command == "edit" and not self.edits:
             raise ConfigError(f"no edit asked for: --edit NAME=STRENGTH, such as --edit age=3; usage: {usage}")
-        for name in ("edits", "domain", "rule"):
+        for name in ("edits", "domain", "attributes", "rule"):
             if command != "edit" and getattr(self, name) != getattr(RunSettings(), name):
                 raise ConfigError(f"`sdic {command}` does not edit, and takes no {name}; use: sdic edit")
-        domains = {domain for domain, _ in known_directions()} | set(DOMAINS)
-        if self.domain and self.domain not in domains:
-            raise UnknownNameError("domain", self.domain, domains)
+        check_domain(self.domain)

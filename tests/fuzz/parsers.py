@@ -55,11 +55,12 @@ def read_direction(path: Path) -> object:
     """Direction files; the first component where there are several. May raise: CheckpointError, ConfigError."""
     from sdic.editing.directions import read_direction
     from sdic.errors import ConfigError
+    from sdic.networks.stylegan2 import GeneratorConfig
 
     try:
-        return read_direction(path, width=16)
+        return read_direction(path, config=GeneratorConfig(style_dim=16))
     except ConfigError:  # several components, and none was chosen
-        return read_direction(path, component=0, width=16)
+        return read_direction(path, component=0, config=GeneratorConfig(style_dim=16))
 
 
 def read_config(path: Path) -> object:
@@ -75,6 +76,13 @@ def read_manifest(path: Path) -> object:
     from sdic.editing.manifest import read_manifest
 
     return read_manifest(path)
+
+
+def read_labels(path: Path) -> object:
+    """A CSV of labels. May raise: ConfigError."""
+    from sdic.finding.sources import read_labels
+
+    return read_labels(path)
 
 
 def read_hash_note(path: Path) -> object:
@@ -134,6 +142,7 @@ PARSERS: dict[str, Parser] = {
     "crops": Parser(seeds.crops, read_crops, (ImageError,)),
     "config": Parser(seeds.configs, read_config, (ConfigError,), damaged),
     "manifest": Parser(seeds.manifests, read_manifest, (ConfigError,), damaged),
+    "labels": Parser(seeds.labels, read_labels, (ConfigError,)),
     "hash note": Parser(seeds.hash_notes, read_hash_note, (CheckpointError,)),
 }
 """By name."""
