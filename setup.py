@@ -33,11 +33,13 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["sdic", "sdic.*"]),
+    package_data={"sdic.look": ["*.css", "*.js"]},
     data_files=list(shared.items()),
     install_requires=[line for line in REQUIREMENTS if line not in train],
     extras_require={
         "train": train,
         "heif": ["pi-heif>=0.22"],
+        "video": ["av>=14"],
         "download": ["gdown>=5", "huggingface_hub>=0.24"],
         "dev": [*train, "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "mypy>=1.11", "types-PyYAML"],
     },

@@ -21,10 +21,13 @@ from torch.utils.checkpoint import checkpoint
 from sdic.changes import Noise
 from sdic.checkpoints import kind_of
 from sdic.direction import Direction
+from sdic.editing.masks import fitted, within
 from sdic.editing.transport import carried, with_signature
-from sdic.errors import ConfigError, SdicError, did_you_mean
+from sdic.errors import ConfigError, did_you_mean
+from sdic.methods import mixing
 from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
 from sdic.methods.options import NoOptions, carries, make_options
+from sdic.methods.strengths import counted, own, paired
 from sdic.networks.stylegan2 import Generator, Synthesis
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
@@ -62,6 +65,10 @@ class Inverter(ABC, nn.Module):
     tiny: ClassVar[dict[str, Any]] = {}
     """Settings of the untrained ones in the tiny stack (`sdic.tiny`)."""
     generator: Generator
+    mask: Tensor | None = None
+    """Of the edit under way, [1, 1, R, R]."""
+    interpolate = mixing.interpolate
+    mix = mixing.mix
 
     def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
         """networks: by role, at least those of the class. geometry: the picture sizes. options: an `Options`."""
@@ -131,33 +138,26 @@ class Inverter(ABC, nn.Module):
         inversion: Inversion,
         direction: Direction | Sequence[Direction],
         strength: float | Tensor | Sequence[float | Tensor],
+        mask: Tensor | None = None,
         **options: Any,
     ) -> Tensor:
         """Edited pictures [B', 3, R, R] in about [-1, 1] (not clamped).
 
         strength: a number, or one per image [B]; for one inverted photo any number: a sweep is one call.
         direction: several directions at once need one strength each, in the same order.
+        mask: [H, W] of the part of a picture that shows the photo, from 0 (stays the inversion, bit for bit) to 1 (is
+            edited): in the feature, where the method has one, and in the picture. `sdic.editing.masks` draws them.
         options: of the method, for this edit alone (`edit_options`).
 
         An edit that moves nothing (strength 0 of an "add" direction) returns the inversion itself, unless the method's
         options say that it is another picture.
         """
-        method = self.with_options(**options) if options else self
-        if inversion.generator and inversion.generator != self.fingerprint:
-            raise SdicError(
-                f"this inversion was made with generator {inversion.generator[:12]}, and {self.name} has "
-                f"{self.fingerprint[:12]}; invert the photo again with this model"
-            )
-        directions, strengths = _paired(direction, strength)
-        count = max([len(inversion), *(s.numel() for s in strengths if s.ndim > 0)])
-        for amount in strengths:
-            if (
-                amount.ndim > 1
-                or (amount.ndim == 1 and len(amount) not in (1, count))
-                or len(inversion) not in (1, count)
-            ):
-                raise ValueError(f"{len(inversion)} inversions do not go with strengths of shape {list(amount.shape)}")
-        inversion = inversion.to(self.device)
+        method = self.with_options(**options) if options or mask is not None else self
+        if mask is not None:
+            method.mask = fitted(mask, self.geometry)
+        directions, strengths = paired(direction, strength)
+        count = counted(inversion, strengths)
+        inversion = own(self, inversion)
         sources = list(range(count)) if len(inversion) > 1 else [0] * count
         untouched = torch.ones(count, dtype=torch.bool)
         for item, amount in zip(directions, strengths, strict=True):
@@ -175,7 +175,7 @@ class Inverter(ABC, nn.Module):
                 part = inversion[[sources[index] for index in chosen]]
                 edited = method._edit(part, directions, [amount[chosen] for amount in strengths]).float()
                 for position, index in enumerate(chosen):
-                    images[index] = edited[position : position + 1]
+                    images[index] = within(method.mask, images[index], edited[position : position + 1])
         return torch.cat(images)
 
     @without_gradients
@@ -271,7 +271,8 @@ class Inverter(ABC, nn.Module):
         latent = inversion.latent + shift
         if inversion.feature is None:
             return self.generator.synthesis(latent, noise=self.noise)
-        return self.render(latent, self._edited_feature(inversion, shift), inversion.layer)
+        feature = within(self.mask, inversion.feature, self._edited_feature(inversion, shift))
+        return self.render(latent, feature, inversion.layer)
 
     @staticmethod
     def shift(codes: Tensor, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:
@@ -336,15 +337,3 @@ def _recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: Generato
 
     feature, rgb = checkpoint(run, latent, state.feature, state.rgb, use_reentrant=False)
     return GeneratorState(stop, feature, rgb)
-
-
-def _paired(
-    direction: Direction | Sequence[Direction], strength: float | Tensor | Sequence[float | Tensor]
-) -> tuple[list[Direction], list[Tensor]]:
-    """Directions and strengths as lists of one length; a strength is a tensor [] or [B]."""
-    if isinstance(direction, Direction):
-        return [direction], [torch.as_tensor(strength, dtype=torch.float32).cpu()]
-    amounts = list(strength) if isinstance(strength, Sequence | Tensor) else [strength]
-    if len(amounts) != len(direction):
-        raise ValueError(f"{len(direction)} directions need as many strengths, got {len(amounts)}")
-    return list(direction), [torch.as_tensor(amount, dtype=torch.float32).cpu() for amount in amounts]

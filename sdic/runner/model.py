@@ -114,7 +114,7 @@ class LazyModel:
         make_options(kind.Options, {**self._options, **self.edit_options}, kind.method)
         kind.check_edit(**self.edit_options)
         idle = [name for name in self._options if name in kind.edit_options]
-        if idle and not self.settings.edits:
+        if idle and not (self.settings.edits or self.settings.edit_list):
             raise ConfigError(f"`sdic invert` does not edit, and takes no {idle[0]}; use: sdic edit")
 
     def _found(self) -> list[Path]:

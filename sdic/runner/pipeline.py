@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sdic.editing.masks import parts
 from sdic.editing.words import Edit
 from sdic.errors import CheckpointError, SdicError
 from sdic.runner.inputs import Content, InversionItem, Item
@@ -32,6 +33,8 @@ from sdic.utils.files import atomic_file, within_limits, write_atomic
 from sdic.utils.images import fit, to_picture, to_tensor, write_png
 
 WRITERS = 2
+EARLY = 16
+"""With more edits than these, each is written as soon as it is there."""
 INVERSION = "inversion"
 SMALL = {"photo": f"{FOLDER}/photo", "first reconstruction": f"{FOLDER}/initial"}
 """Label -> folder of the small pictures for the contact sheet."""
@@ -95,6 +98,7 @@ class Pipeline:
         self.model, self.edits, self.settings, self.out = model, edits, model.settings, Path(model.settings.out)
         self._report, self._run = report or Report(0, quiet=True), run
         self._identities = {edit.label: edit.identity() for edit in edits}
+        self._early = False
 
     def one(self, content: Content) -> Job:
         """A picture, an inversion or a code [L, D] in memory -> the job with its inversion, pictures and notes. Nothing
@@ -108,6 +112,7 @@ class Pipeline:
     def run(self, items: Sequence[Item]) -> None:
         """Every item; an OutputError or ConfigError ends it early, everything else is an item's outcome. The report
         grows as files are finished: an interrupted run knows what it has."""
+        self._early = True
         _ = self.model.identity  # a weight file that cannot be read ends the run, not a photo
         size = self.settings.batch_size or (1 if self.model.on_cpu() else 4)
         written: deque[Future[None]] = deque()
@@ -153,9 +158,11 @@ class Pipeline:
             job.outputs.append(Output(saved, key))
         if self.settings.save_latents:
             job.outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
-        for label, identity in self._identities.items():
-            path = within_limits(f"{label}/{item.stem}", ".png")
-            job.outputs.append(Output(path, key_of(inversion=key, rule=rule, edit=identity), label))
+        for edit in self.edits:
+            path = within_limits(f"{edit.label}/{item.stem}", ".png")
+            inside = {"inside": edit.region.identity(item.stem)} if edit.region else {}
+            identity = self._identities[edit.label]
+            job.outputs.append(Output(path, key_of(inversion=key, rule=rule, edit=identity, **inside), edit.label))
         job.missing = [output for output in job.outputs if not record.is_done(output.path, output.key)]
         if job.missing and type(item) is Item and record.is_done(saved, key):
             with contextlib.suppress(CheckpointError):  # a damaged one is made again
@@ -185,6 +192,8 @@ class Pipeline:
         start, inverter, reason = time.perf_counter(), self.model.inverter, ""
         try:
             self.edit(group, self.invert(group))
+        except OutputError:
+            raise
         except Exception as error:
             reason = self._why(error, group[0].item, "cannot be inverted or edited")
         for job in group:
@@ -215,9 +224,12 @@ class Pipeline:
             wanted = [index for index, labels in enumerate(missing) if edit.label in labels]
             if wanted:
                 directions, strengths = self.model.directions(edit), [torch.tensor(s) for s in edit.strengths]
-                images = inverter.edit(inversion[wanted], directions, strengths, **self.model.edit_options)
-                for index, image in zip(wanted, visible(images), strict=True):
-                    group[index].pictures[edit.label] = to_picture(image)
+                for part, mask in parts(edit.region, inverter.geometry, {i: group[i].item.stem for i in wanted}):
+                    images = inverter.edit(inversion[part], directions, strengths, mask, **self.model.edit_options)
+                    for index, image in zip(part, visible(images), strict=True):
+                        group[index].pictures[edit.label] = to_picture(image)
+                if self._early and len(self.edits) > EARLY:
+                    self._write_early(edit, [group[index] for index in wanted])
         inversion = inversion.cpu()
         for index, job in enumerate(group):
             job.inversion = own = inversion[index]
@@ -226,6 +238,14 @@ class Pipeline:
             for label, image in zip(SMALL, (own.photo, own.extras.get("initial_image")), strict=True):
                 if image is not None:
                     job.pictures[label] = to_picture(image)
+
+    def _write_early(self, edit: Edit, jobs: list[Job]) -> None:
+        """Write the pictures of one of many edits at once, so that memory does not grow with their number."""
+        for job in jobs:
+            output = next(output for output in job.missing if output.label == edit.label)
+            self._write_one(job, output)
+            job.missing.remove(output)
+            del job.pictures[edit.label]
 
     def _finish(self, job: Job) -> None:
         """Write and report, behind the model."""
@@ -241,25 +261,29 @@ class Pipeline:
 
     def write(self, job: Job) -> None:
         """Write what is missing, each file whole or not at all."""
-        assert job.inversion is not None
         for output in job.missing:
-            path = self.out / output.path
-            with writing(path, only_fatal=True):
-                if output.label:
-                    write_png(path, job.pictures[output.label])
-                elif path.suffix == ".npy":
-                    with atomic_file(path) as handle:
-                        np.save(handle, job.inversion.latent[0].float().numpy())
-                elif isinstance(job.item, InversionItem):
-                    write_atomic(path, job.item.path.read_bytes())
-                else:
-                    name = job.item.name.encode("utf-8", "backslashreplace").decode()
-                    job.inversion.save(path, {"name": name, **job.facts})
-                job.record.add(output.path, output.key)
+            self._write_one(job, output)
         for label in SMALL.keys() & job.pictures.keys():
             path = self.out / within_limits(f"{SMALL[label]}/{job.item.stem}", ".png")
             with writing(path, only_fatal=True):
                 write_png(path, job.pictures[label])
+
+    def _write_one(self, job: Job, output: Output) -> None:
+        path = self.out / output.path
+        with writing(path, only_fatal=True):
+            if output.label:
+                write_png(path, job.pictures[output.label])
+            elif isinstance(job.item, InversionItem) and path.suffix != ".npy":
+                write_atomic(path, job.item.path.read_bytes())
+            else:
+                assert job.inversion is not None
+                if path.suffix == ".npy":
+                    with atomic_file(path) as handle:
+                        np.save(handle, job.inversion.latent[0].float().numpy())
+                else:
+                    name = job.item.name.encode("utf-8", "backslashreplace").decode()
+                    job.inversion.save(path, {"name": name, **job.facts})
+            job.record.add(output.path, output.key)
 
     def report(self, job: Job) -> None:
         """Say what became of it: in its record, after the files (a kill in between only means doing it again), and to

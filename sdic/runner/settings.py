@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sdic.domains import DOMAINS
 from sdic.editing.manifest import known_directions
 from sdic.errors import ConfigError, UnknownNameError, did_you_mean
+from sdic.look import looks_of
 from sdic.methods import check_precision
 from sdic.utils.images import PIXEL_LIMIT
 
@@ -50,6 +51,10 @@ class RunSettings:
     out: where all goes.
     model: name or file; for the examples alone it may be left out (portraits).
     edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`.
+    edit_list: a YAML file of edits with names (docs/editing.md), beside `edits`.
+    mask: where the edits act: a picture, white there, or a folder of them with the photos' names; "" is everywhere.
+    look: what else to make of the pictures, joined by commas: strip, grid, webp, gif, mp4, page (docs/editing.md).
+    fps: pictures a second of webp, gif and mp4.
     domain: whose direction names are meant; "" is the model's own.
     options: of the model's method, by name.
     rule: the option of that name, for edits alone.
@@ -69,6 +74,10 @@ class RunSettings:
     out: str = ""
     model: str = ""
     edits: list[str] = field(default_factory=list)
+    edit_list: str = ""
+    mask: str = ""
+    look: str = ""
+    fps: float = 10.0
     domain: str = ""
     rule: str = ""
     options: dict[str, str] = field(default_factory=dict)
@@ -94,6 +103,7 @@ class RunSettings:
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         Share.of(self.shard)
+        looks_of(self.look, self.fps)
 
     def check(self, command: str) -> None:
         """ConfigError for what a run cannot do without."""
@@ -101,9 +111,10 @@ class RunSettings:
         for name, what in (("inputs", "photos or folders of photos"), ("out", "--out DIR"), ("model", "--model NAME")):
             if not getattr(self, name):
                 raise ConfigError(f"{what} missing; usage: {usage} (`sdic models` lists the models)")
-        if command == "edit" and not self.edits:
-            raise ConfigError(f"no edit asked for: --edit NAME=STRENGTH, such as --edit age=3; usage: {usage}")
-        for name in ("edits", "domain", "rule"):
+        if command == "edit" and not (self.edits or self.edit_list):
+            wanted = "--edit NAME=STRENGTH, such as --edit age=3, or --edits FILE.yaml"
+            raise ConfigError(f"no edit asked for: {wanted}; usage: {usage}")
+        for name in ("edits", "edit_list", "mask", "domain", "rule"):
             if command != "edit" and getattr(self, name) != getattr(RunSettings(), name):
                 raise ConfigError(f"`sdic {command}` does not edit, and takes no {name}; use: sdic edit")
         domains = {domain for domain, _ in known_directions()} | set(DOMAINS)
