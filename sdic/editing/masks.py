@@ -26,11 +26,8 @@ from sdic.utils.kinds import SUFFIXES
 from sdic.utils.text import one_line
 
 FEATHER = 0.02
-SHAPES = {
-    "rectangle": "[left, top, right, bottom]",
-    "ellipse": "[left, top, right, bottom]",
-    "polygon": "[[x, y], ...]",
-}
+BOX = "[left, top, right, bottom]"
+SHAPES = {"rectangle": BOX, "ellipse": BOX, "polygon": "[[x, y], ...]"}
 KEYS = (*SHAPES, "mask", "masks", "feather", "outside")
 Points = tuple[tuple[float, float], ...]
 

@@ -23,9 +23,9 @@ WEBP = {"quality": 90, "method": 3}
 def write_animation(path: Path, frames: Iterable[Cell], fps: float, back: bool = False) -> None:
     """Frames of one size -> an endless WebP or GIF, or an MP4 (needs PyAV), by the file's ending; whole or not there.
 
-    back: there and back again. An MP4 has the frames' own size and holds one at a time in memory, and with `back` the
-    list of them must be one that can be gone through twice. WebP and GIF are at most 512 px high, of at most 600 frames.
-    ConfigError for no frames, more than that, and another ending.
+    back: there and back again. An MP4 has the frames' own size, and one at a time is in memory; with `back` the frames
+    must be a list. WebP and GIF are at most 512 px high, of at most 600 frames. ConfigError for no frames, more than
+    that, and another ending.
     """
     path, iterator = Path(path), iter(frames)
     if path.suffix.lower() not in KINDS:

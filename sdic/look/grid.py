@@ -57,9 +57,8 @@ def draw(
 ) -> Image.Image:
     """The page; a picture that cannot be read is a grey field."""
     height, width = cell
-    page = Image.new(
-        "RGB", (GAP + len(columns) * (width + GAP), TEXT + len(rows) * (height + TEXT + GAP) + GAP), BACKGROUND
-    )
+    size = (GAP + len(columns) * (width + GAP), TEXT + len(rows) * (height + TEXT + GAP) + GAP)
+    page = Image.new("RGB", size, BACKGROUND)
     pen = ImageDraw.Draw(page)
     for column, label in enumerate(columns):
         _text(pen, (GAP + column * (width + GAP), 2), label, width)

@@ -2,9 +2,9 @@
 3 and 5). The result is an inversion again: it can be looked at, edited and saved.
 
 Codes are mixed in W+. Where a feature is compensated, F' = G_k(w) + C, its two parts go different ways: the generator's
-own part is drawn anew from the mixed code, and C follows as it follows an edit, by the rule of the method's edits (eq. 6
-leaves it at its place, "carried" moves it along). So nothing of the other photo's outline shines through, as it does
-where F' itself is blended. Whatever else a method keeps (weights, maps) is blended as it is.
+own part is drawn anew from the mixed code, and C follows as it follows an edit, by the rule of the method's edits
+(eq. 6 leaves it at its place, "carried" moves it along). Whatever else a method keeps (weights, maps) is blended as it
+is.
 
 Shapes: B batch, L latent rows, D style width, C/h the compensated feature.
 """

@@ -139,12 +139,8 @@ def _about(settings: RunSettings, model: LazyModel, photos: int) -> dict[str, An
     """What the page says of the run: the model, and the settings that are not the default."""
     said = {name: value for name, value in to_plain(settings).items() if value != to_plain(RunSettings())[name]}
     said.pop("model", None)
-    return {
-        "photos": photos,
-        **{f"model {name}": text for name, text in model.described().items()},
-        **said,
-        **versions(),
-    }
+    described = {f"model {name}": text for name, text in model.described().items()}
+    return {"photos": photos, **described, **said, **versions()}
 
 
 def _sheets(settings: RunSettings, share: Share, edits: Sequence[Edit], outcomes: Sequence[Outcome]) -> list[str]:
