@@ -48,16 +48,18 @@ def read_edits(path: str | os.PathLike[str], domain: str) -> list[Edit]:
         except SdicError as error:
             text = str(error)
             raise ConfigError(text if text.startswith(str(path)) else f"{where}: {text}") from error
-    return distinct(found_edits)
+    return distinct(found_edits, f"{path}: ")
 
 
-def distinct(edits: Sequence[Edit]) -> list[Edit]:
+def distinct(edits: Sequence[Edit], where: str = "") -> list[Edit]:
     """The edits, those that are asked for twice once; ConfigError where two have one name on some file system."""
     labels: dict[str, Edit] = {}
     for edit in edits:
         other = labels.setdefault(edit.label.casefold(), edit)
         if other != edit:
-            raise ConfigError(f"two different edits would be called {other.label!r} and {edit.label!r}; rename one")
+            raise ConfigError(
+                f"{where}two different edits would be called {other.label!r} and {edit.label!r}; rename one"
+            )
     return list(labels.values())
 
 

@@ -174,6 +174,12 @@ def softened(mask: Tensor, reach: int) -> Tensor:
     return F.conv2d(soft, taps.transpose(2, 3))[0, 0].clamp(0, 1)
 
 
+def visible_size(geometry: Geometry) -> tuple[int, int]:
+    """(H, W) of the pictures that people see."""
+    top, bottom, left, right = geometry.crop or (0, geometry.resolution, 0, geometry.resolution)
+    return bottom - top, right - left
+
+
 def parts(
     region: Region | None, geometry: Geometry, names: Mapping[int, str]
 ) -> Iterator[tuple[list[int], Tensor | None]]:
@@ -182,10 +188,7 @@ def parts(
     if region is None:
         yield list(names), None
         return
-    size = (geometry.resolution, geometry.resolution)
-    if geometry.crop is not None:
-        top, bottom, left, right = geometry.crop
-        size = (bottom - top, right - left)
+    size = visible_size(geometry)
     if region.masks is None:
         yield list(names), region.draw(size)
     else:

@@ -122,5 +122,7 @@ def _amounts(text: str, word: str) -> list[float]:
     if not 2 <= count <= MAX_SWEEP:
         raise ConfigError(f"--edit {word!r}: a sweep has 2 to {MAX_SWEEP} strengths, not {count}")
     start, stop = numbers
+    if start == stop:
+        raise ConfigError(f"--edit {word!r}: the range from {start:g} to {stop:g} is empty; write NAME={start:g}")
     values = [start + (stop - start) * step / (count - 1) for step in range(count)]
     return [float(f"{value:.6g}") + 0.0 for value in values]  # as the label says it

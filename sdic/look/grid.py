@@ -31,9 +31,7 @@ def grid(rows: Sequence[Sequence[Cell]], columns: Sequence[str] = (), names: Seq
     columns, names = columns or [""] * len(rows[0]) if rows else (), names or [""] * len(rows)
     if not rows or not rows[0] or any(len(row) != len(columns) for row in rows) or len(names) != len(rows):
         lengths = [len(row) for row in rows]
-        raise ConfigError(
-            f"a grid of rows of {lengths} pictures does not go with {len(columns)} and {len(names)} labels"
-        )
+        raise ConfigError(f"rows of {lengths} pictures do not go with {len(columns)} and {len(names)} labels")
     return draw(rows, columns, names, cell_size([cell for row in rows for cell in row], HIGHEST))
 
 

@@ -43,11 +43,15 @@ def check_looks(look: str, edits: Sequence[Edit]) -> None:
         raise ConfigError(f"--look {wrong[0]} shows edits, and none is made; an inversion has strip and page")
     if "grid" in looks and not any(axes(group) for group in sweeps(edits).values()):
         raise ConfigError("--look grid needs two sweeps in one word, such as --edit age=-2:2:5,smile=-2:2:5")
-    if "mp4" in looks:
-        from sdic.utils.video import has_video
+    check_video(look)
 
-        if not has_video():
-            raise SdicError("--look mp4 needs PyAV: pip install av, or pip install .[video] in the clone")
+
+def check_video(look: str) -> None:
+    """SdicError where mp4 is asked for without PyAV."""
+    from sdic.utils.video import has_video
+
+    if "mp4" in looks_of(look) and not has_video():
+        raise SdicError("--look mp4 needs PyAV: pip install av, or pip install .[video] in the clone")
 
 
 def sweeps(edits: Sequence[Edit]) -> dict[str, list[Edit]]:
