@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +83,12 @@ def run(settings: RunSettings, command: str) -> int:
             return 0  # rank 0 has the last word; a failing rank would make torchrun stop the others
         outcomes, sheets = report.listed(items if share.ranks else mine, UNKNOWN), []
         looks = Looks(out, settings.look, settings.fps, edits)
-        try:
-            sheets = _sheets(settings, share, edits, outcomes)
-        except Exception as error:  # the pictures are there, with or without an overview
-            notes.append(f"no contact sheet: {error or type(error).__name__}")
-            report.say(f"warning: {notes[-1]}")
-        try:
-            shown = _shown(out, edits, outcomes)
-            looks.make(shown, f"sdic {command}", _about(settings, model, len(shown)), share.name("page"))
-        except Exception as error:
-            notes.append(f"not everything to look at: {error or type(error).__name__}")
-            report.say(f"warning: {notes[-1]}")
+        try:  # the pictures are there, with or without an overview
+            with _noted("no contact sheet", notes, report):
+                sheets = _sheets(settings, share, edits, outcomes)
+            with _noted("not everything to look at", notes, report):
+                shown = _shown(out, edits, outcomes)
+                looks.make(shown, f"sdic {command}", _about(settings, model, len(shown)), share.name("page"))
         finally:
             write(outcomes, sheets, looks.made)
     return conclude(outcomes, out, sheets, time.time() - start)
@@ -110,6 +105,16 @@ def _with_examples(settings: RunSettings, share: Share) -> RunSettings:
         folder = next(folder for folder in meant if folder is not None)
         print(f"examples: the bundled portraits in {folder}, model {settings.model or 'not named'}", file=sys.stderr)
     return settings
+
+
+@contextlib.contextmanager
+def _noted(what: str, notes: list[str], report: Report) -> Iterator[None]:
+    """Make what goes wrong a warning of the run."""
+    try:
+        yield
+    except Exception as error:
+        notes.append(f"{what}: {error or type(error).__name__}")
+        report.say(f"warning: {notes[-1]}")
 
 
 def _edits(settings: RunSettings, model: LazyModel) -> list[Edit]:
