@@ -95,3 +95,11 @@ def test_a_mask_for_all_goes_into_the_name(tmp_path):
 def test_edits_of_a_command_and_a_list_are_one_list(written):
     edits = [*parse_edits(["pc0=2"], "tiny"), *read_edits(written("edits: {wide: pc0=2}"), "tiny")]
     assert [edit.label for edit in distinct([*edits, *edits])] == ["pc0=2", "wide"]
+
+
+def test_the_list_of_the_documentation_is_one(written):
+    text = (Path(__file__).parents[2] / "docs" / "editing.md").read_text()
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    edits = read_edits(written(example), "portraits")
+    assert [edit.sweep for edit in edits].count("ages") == 9
+    assert sum(edit.region is not None for edit in edits) == 2
