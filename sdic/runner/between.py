@@ -202,8 +202,8 @@ def _looks(settings: BetweenSettings, command: str, pair: str, frames: list[tupl
                 first, second = (Step(label, file) for label, file in (frames[0], frames[-1]))
                 series = Series(command, tuple(Step(*frame) for frame in frames))
                 before = (first, second) if command == "interpolate" else _ends(settings)
-                about = {name: value for name, value in to_plain(settings).items() if value}
-                write_page(out / name, f"sdic {command}", [Entry(pair, before, (series,))], {**about, **versions()})
+                about = {"model": Path(settings.model).name, "rule": settings.rule or "the default", **versions()}
+                write_page(out / name, f"sdic {command}", [Entry(pair, before, (series,))], about)
         made += [] if look == "strip" else [name]
     return made
 

@@ -17,7 +17,7 @@ from sdic.editing.lists import distinct, read_edits, restricted
 from sdic.editing.words import Edit, parse_edits, warn_of_limits
 from sdic.methods import slow_on_cpu
 from sdic.runner.inputs import find
-from sdic.runner.looks import PHOTO, Looks, Shown, check_looks
+from sdic.runner.looks import PHOTO, Looks, Shown, check_looks, sweeps
 from sdic.runner.model import LazyModel
 from sdic.runner.pipeline import SMALL, Pipeline
 from sdic.runner.records import DONE, SKIPPED, Outcome, OutputError, at_work, mark_of_run, others, writing
@@ -88,7 +88,7 @@ def run(settings: RunSettings, command: str) -> int:
                 sheets = _sheets(settings, share, edits, outcomes)
             with _noted("not everything to look at", notes, report):
                 shown = _shown(out, edits, outcomes)
-                looks.make(shown, f"sdic {command}", _about(settings, model, len(shown)), share.name("page"))
+                looks.make(shown, f"sdic {command}", _about(settings, model, edits, len(shown)), share.name("page"))
         finally:
             write(outcomes, sheets, looks.made)
     return conclude(outcomes, out, sheets, time.time() - start)
@@ -140,12 +140,12 @@ def _shown(out: Path, edits: Sequence[Edit], outcomes: Sequence[Outcome]) -> lis
     return found
 
 
-def _about(settings: RunSettings, model: LazyModel, photos: int) -> dict[str, Any]:
-    """What the page says of the run: the model, and the settings that are not the default."""
-    said = {name: value for name, value in to_plain(settings).items() if value != to_plain(RunSettings())[name]}
-    said.pop("model", None)
+def _about(settings: RunSettings, model: LazyModel, edits: Sequence[Edit], photos: int) -> dict[str, Any]:
+    """What the page says of the run: no path, since pages are sent to others."""
     described = {f"model {name}": text for name, text in model.described().items()}
-    return {"photos": photos, **described, **said, **versions()}
+    asked = {"photos": photos, "edits": "; ".join(sweeps(edits)), "rule": settings.rule or "the default"}
+    asked |= {"method's options": settings.options, "precision": settings.precision}
+    return {**described, **{name: value for name, value in asked.items() if value}, **versions()}
 
 
 def _sheets(settings: RunSettings, share: Share, edits: Sequence[Edit], outcomes: Sequence[Outcome]) -> list[str]:

@@ -134,6 +134,8 @@ def test_everything_to_look_at(model, run, edit_list, tmp_path):
     assert page.count("<figure ") == 2 + 1 + 3 + 6 + 1
     assert re.search(r"inversion, PSNR at 64x64</th><td>\d+\.\d\d dB", page)
     assert "<th>model name</th><td>tiny</td>" in page
+    assert "<th>edits</th><td>wide; slow; both; part</td>" in page
+    assert str(tmp_path) not in page  # pages are sent to others
     before = {name: (out / name).stat().st_mtime_ns for name in wanted}
     assert run("edit", "--edits", edit_list, "--look", looks, "--limit", "1")[0] == 0
     assert {name: (out / name).stat().st_mtime_ns for name in wanted} == before
