@@ -215,5 +215,5 @@ def within(mask: Tensor | None, before: Tensor, after: Tensor) -> Tensor:
     """
     if mask is None:
         return after
-    mask = F.adaptive_avg_pool2d(mask.to(before), before.shape[2:])
+    mask = F.adaptive_avg_pool2d(mask.to(before), (before.shape[2], before.shape[3]))
     return torch.where(mask == 0, before, before + mask * (after - before))

@@ -55,11 +55,10 @@ def interpolate(inverter: Inverter, first: Inversion, second: Inversion, t: floa
         }
         feature = None
         if first.feature is not None and second.feature is not None:
+            start, end = first.feature, second.feature
             if BASE in extras:
-                ends = [inverter._edited_feature(one, base - one.base_latent) for one in (first, second)]
-            else:
-                ends = [first.feature, second.feature]
-            feature = torch.lerp(*ends, t)
+                start, end = (inverter._edited_feature(one, base - one.base_latent) for one in (first, second))
+            feature = torch.lerp(start, end, t)
         mixed = replace(first, latent=latent, base_latent=base, feature=feature, photo=None, extras=extras)
         return _drawn(inverter, mixed)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sdic.config import to_plain
 from sdic.errors import ConfigError, SdicError
@@ -115,7 +116,12 @@ def run(settings: BetweenSettings, command: str) -> int:
             finally:
                 record.save("", Outcome(pair, DONE))
         looks = _looks(settings, command, pair, [(one.label, out / names[one.label][0]) for one in betweens])
-        about = {"command": command, "settings": to_plain(settings), "versions": versions(), "model": model.described()}
+        about: dict[str, Any] = {
+            "command": command,
+            "settings": to_plain(settings),
+            "versions": versions(),
+            "model": model.described(),
+        }
         seconds = round(time.time() - start, 3)
         about |= {"pictures": [name for found in names.values() for name in found], "looks": looks, "seconds": seconds}
         with writing(out / "report.json"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +95,8 @@ class Looks:
                 self._make(f"look/strip/{one.stem}", ".png", list(one.pictures.items()), _write_strip)
             for name, group in self.groups.items():
                 frames = [(edit.label, one.pictures[edit.label]) for edit in group]
-                grid = axes(group) if "grid" in self.looks else None
-                if grid is not None:
-                    self._make(f"look/{name}/{one.stem}", ".png", frames, lambda p, f, g=grid: _write_grid(p, f, *g))
+                if "grid" in self.looks and (names := axes(group)) is not None:
+                    self._make(f"look/{name}/{one.stem}", ".png", frames, partial(_write_grid, *names))
                 if len(frames) == 1:
                     frames = [("inversion", one.pictures["inversion"]), *frames]
                 for look in MOVING:
@@ -162,7 +162,7 @@ def _write_strip(path: Path, frames: list[tuple[str, Path]]) -> None:
     write_png(path, draw([files], [label for label, _ in frames], [""], (int(height * share), int(width * share))))
 
 
-def _write_grid(path: Path, frames: list[tuple[str, Path]], rows: list[str], columns: list[str]) -> None:
+def _write_grid(rows: list[str], columns: list[str], path: Path, frames: list[tuple[str, Path]]) -> None:
     files = [file for _, file in frames]
     height, width = cell_size(files, HIGHEST)
     share = min(1.0, (MAX_WIDTH / len(columns) - GAP) / width)
