@@ -96,7 +96,7 @@ class Looks:
             for name, group in self.groups.items():
                 frames = [(edit.label, one.pictures[edit.label]) for edit in group]
                 if "grid" in self.looks and (names := axes(group)) is not None:
-                    self._make(f"look/{name}/{one.stem}", ".png", frames, partial(_write_grid, *names))
+                    self._make(f"look/{name}/{one.stem}", ".png", frames, partial(_write_grid, names[0], names[1]))
                 if len(frames) == 1:
                     frames = [("inversion", one.pictures["inversion"]), *frames]
                 for look in MOVING:

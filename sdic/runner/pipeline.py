@@ -112,7 +112,7 @@ class Pipeline:
     def run(self, items: Sequence[Item]) -> None:
         """Every item; an OutputError or ConfigError ends it early, everything else is an item's outcome. The report
         grows as files are finished: an interrupted run knows what it has."""
-        self._early = True
+        self._early = True  # `one` gives its caller all pictures
         _ = self.model.identity  # a weight file that cannot be read ends the run, not a photo
         size = self.settings.batch_size or (1 if self.model.on_cpu() else 4)
         written: deque[Future[None]] = deque()
@@ -189,6 +189,7 @@ class Pipeline:
             return
         for edit in self.edits:
             self.model.directions(edit)  # as the model itself: if it cannot be had, the run ends here
+            list(parts(edit.region, self.model.inverter.geometry, {}))  # nor can a mask of another size, for any photo
         start, inverter, reason = time.perf_counter(), self.model.inverter, ""
         try:
             self.edit(group, self.invert(group))

@@ -77,12 +77,11 @@ def test_masks_of_every_photo_by_its_name(model, run, tmp_path, capsys):
     assert not changed[10:].any()  # beyond the soft border of 64 * 0.02 px
 
 
-def test_a_mask_of_another_size_names_both_sizes(model, run, tmp_path):
+def test_a_mask_of_another_size_names_both_sizes_and_ends_the_run(model, run, tmp_path, capsys):
     Image.new("L", (32, 16), 255).save(tmp_path / "m.png")
-    code, report = run("edit", "--edit", "pc0=3", "--mask", str(tmp_path / "m.png"))
-    assert code == 1
-    for line in report["files"]:
-        assert "the mask is 32x16, and the model's pictures are 64x64" in line["reason"]
+    assert run("edit", "--edit", "pc0=3", "--mask", str(tmp_path / "m.png"))[0] == 2
+    assert "the mask is 32x16, and the model's pictures are 64x64" in capsys.readouterr().err
+    assert model.photos == 0
 
 
 @pytest.mark.parametrize(
