@@ -32,6 +32,7 @@ CAPTIONS = {
     "feature_networks": "of losses and metrics",
     "editing": "directions",
     "faces": "found, aligned, put back",
+    "look": "strips, animations, a page",
     "losses": "terms of losses",
     "data": "pictures in their order",
     "pictures": "pictures in and out",

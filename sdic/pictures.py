@@ -18,14 +18,18 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from sdic.direction import Direction
 from sdic.domains import DOMAINS
 from sdic.editing.directions import Located, check_fits, direction_names, found_elsewhere, locate
+from sdic.editing.lists import read_edits
+from sdic.editing.masks import FEATHER, Region, mask_of, softened, visible_size
 from sdic.errors import ConfigError, ImageError
 from sdic.evaluation.amounts import Amount, Measurer, network_of
 from sdic.loading import load
 from sdic.methods import Inverter
+from sdic.methods.mixing import parse_rows
 from sdic.types import Inversion
 from sdic.utils.decoding import only_image_errors
 from sdic.utils.images import fit, read_picture, to_picture, to_tensor
@@ -100,6 +104,7 @@ class PictureInverter:
         inversion: Inversion,
         direction: str | Direction | Sequence[str | Direction],
         strength: float | Sequence[float] | None = None,
+        mask: Picture | Region | None = None,
         **options: Any,
     ) -> Any:
         """Edited pictures: one PIL picture for one photo and one strength, else a list of them.
@@ -108,8 +113,11 @@ class PictureInverter:
         strength: for one direction a number, a sweep of one photo, or one per photo; None takes the direction's usual
         one. For several directions one number each, and they act together. Where a network measures what a direction
         changes, a number is in its unit, for every photo: 20 is twenty years (`amounts` says what is reached).
+        mask: where the edit acts: a picture of the size of the model's, white there, or a `Region`; elsewhere the
+            inversion stays, bit for bit.
         options: of the method, for this edit alone.
         """
+        options = {**options, "mask": self._mask(mask)}
         if isinstance(direction, str | Direction):
             amount = self._located(direction)[0] if strength is None else strength
             taken = self._taken(inversion, self.direction(direction), amount, options)
@@ -151,6 +159,31 @@ class PictureInverter:
         asked = asked * len(inversion) if len(asked) == 1 else asked
         return self.measurer.strengths(self.inverter, inversion, direction, asked, **options)
 
+    def edits(self, inversion: Inversion, path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+        """Name -> picture (or a list of them, for several photos), for every edit of a YAML list (docs/editing.md)."""
+        found = {}
+        for edit in read_edits(path, self.domain):
+            if edit.region is not None and edit.region.masks is not None:
+                raise ConfigError(
+                    f"{path}, edit {edit.label!r}: a folder of masks goes by the names of files; use `mask`"
+                )
+            directions = [located.load(self.inverter.generator) for located in edit.directions]
+            found[edit.label] = self.edit(inversion, directions, edit.strengths, edit.region, **options)
+        return found
+
+    def interpolate(self, first: Inversion, second: Inversion, t: float | Sequence[float]) -> Any:
+        """Between two photos: the picture at t, from 0 (`first`) to 1 (`second`), or a list of them. As inversions, to
+        be edited further: `self.inverter.interpolate`."""
+        places = [t] if isinstance(t, int | float) else list(t)
+        pictures = [self.picture(self.inverter.interpolate(first, second, place)) for place in places]
+        return pictures[0] if isinstance(t, int | float) else pictures
+
+    def mix(self, first: Inversion, second: Inversion, rows: str | Sequence[int], strength: float = 1.0) -> Any:
+        """Style mixing: `first` with latent rows of `second`, such as "8-17", "fine" or [8, 9]: a picture, or a list
+        for several photos."""
+        numbers = parse_rows(rows, self.inverter.generator.config.latent_rows) if isinstance(rows, str) else rows
+        return self.picture(self.inverter.mix(first, second, numbers, strength))
+
     def picture(self, inversion: Inversion) -> Any:
         """The inversion as a picture (the part that shows the photo): one PIL picture, or a list for several photos."""
         pictures = [to_picture(image) for image in self.inverter.geometry.visible(inversion.image)]
@@ -163,6 +196,15 @@ class PictureInverter:
     def directions(self) -> list[str]:
         """The names that `edit` knows for this model."""
         return direction_names(self.domain)
+
+    def _mask(self, mask: Picture | Region | None) -> Tensor | None:
+        if mask is None:
+            return None
+        size = visible_size(self.inverter.geometry)
+        if isinstance(mask, Region):
+            return mask.draw(size)
+        name = str(mask) if isinstance(mask, str | os.PathLike) else "the mask"
+        return softened(mask_of(np.array(_open(mask).convert("L")), size, name), round(FEATHER * size[0]))
 
     def _located(self, direction: str | Direction) -> tuple[float, Direction]:
         """(usual strength, direction); what was looked up once is kept."""

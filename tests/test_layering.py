@@ -27,6 +27,7 @@ ALLOWED = {
     "networks": {"ops", *LEAVES},
     "fast": {"ops", "networks", *LEAVES},
     "losses": LEAVES,
+    "look": LEAVES,
     "data": {"domains", *LEAVES},
     "checkpoints": {"networks", *LEAVES},
     "cards": set(),

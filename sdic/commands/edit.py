@@ -24,6 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file.npz#2=3; may be repeated",
     )
     parser.add_argument(
+        "--edits", dest="edit_list", metavar="FILE", help="a YAML list of edits with names (docs/editing.md)"
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="edit only inside: a picture of the outputs' size, white where the edit acts, or a folder of them with\n"
+        "the photos' names; edit lists can draw regions",
+    )
+    parser.add_argument(
         "--domain",
         metavar="NAME",
         help="whose direction names are meant (face, car, portraits, ...), for a weight file that does not say\n"

@@ -53,6 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser, photos: str) -> None:
         default=None,
         help="keep the codes alone (W+, a hundredth of the size, without what a method adds) as OUT/latents/*.npy",
     )
+    add_looks(parser)
+
+
+def add_looks(parser: argparse.ArgumentParser) -> None:
+    """What else to make of the pictures."""
+    parser.add_argument(
+        "--look",
+        metavar="WORDS",
+        help="below OUT/look: strip (all pictures of a photo in a row), grid (two sweeps against each other), webp,\n"
+        "gif, mp4 (a sweep that moves; needs PyAV), page (one HTML file); joined by commas",
+    )
+    parser.add_argument("--fps", type=float, metavar="N", help="pictures a second of webp, gif and mp4 (10)")
 
 
 def run(args: argparse.Namespace, command: str) -> int:

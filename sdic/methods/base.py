@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from sdic.changes import Noise
 from sdic.checkpoints import kind_of
 from sdic.direction import Direction
+from sdic.editing.masks import checked, within
 from sdic.editing.transport import carried, with_signature
-from sdic.errors import ConfigError, SdicError, did_you_mean
+from sdic.errors import ConfigError, did_you_mean
+from sdic.methods import mixing
 from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
 from sdic.methods.options import NoOptions, carries, make_options
 from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.progress import Watch, nothing
-from sdic.methods.rendering import fitted, paired, recomputed
+from sdic.methods.rendering import fitted, recomputed
+from sdic.methods.strengths import counted, own, paired
 from sdic.methods.styles import restyled
 from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
@@ -74,6 +77,10 @@ class Inverter(ABC, nn.Module):
     looks_through: ClassVar[tuple[str, ...]] = ()
     """Networks of the domain that its own losses look through, each the attribute of its name: "perceptual"."""
     generator: Generator
+    mask: Tensor | None = None
+    """Of the edit under way, [1, 1, R, R]."""
+    interpolate = mixing.interpolate
+    mix = mixing.mix
 
     def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
         """networks: by role, at least those of the class. geometry: the picture sizes. options: an `Options`."""
@@ -146,29 +153,26 @@ class Inverter(ABC, nn.Module):
         inversion: Inversion,
         direction: Direction | Sequence[Direction],
         strength: float | Tensor | Sequence[float | Tensor],
+        mask: Tensor | None = None,
         **options: Any,
     ) -> Tensor:
         """Edited pictures [B', 3, R, R] in about [-1, 1] (not clamped).
 
         strength: a number, or one per image [B]; for one inverted photo any number: a sweep is one call.
         direction: several directions at once need one strength each, in the same order.
+        mask: [H, W] of the part of a picture that shows the photo, from 0 (stays the inversion, bit for bit) to 1 (is
+            edited): in the feature, where the method has one, and in the picture. `sdic.editing.masks` draws them.
         options: of the method, for this edit alone (`edit_options`).
 
         An edit that moves nothing (strength 0 of an "add" direction) returns the inversion itself, unless the method's
         options say that it is another picture.
         """
-        method = self.with_options(**options) if options else self
-        if inversion.generator and inversion.generator != self.fingerprint:
-            raise SdicError(
-                f"this inversion was made with generator {inversion.generator[:12]}, and {self.name} has "
-                f"{self.fingerprint[:12]}; invert the photo again with this model"
-            )
+        method = self.with_options(**options) if options or mask is not None else self
+        if mask is not None:
+            method.mask = checked(mask, self.geometry)
         directions, strengths = paired(direction, strength)
-        count = max([len(inversion), *(s.numel() for s in strengths if s.ndim > 0)])
-        for amount in strengths:
-            if amount.ndim > 1 or amount.numel() not in (1, count) or len(inversion) not in (1, count):
-                raise ValueError(f"{len(inversion)} inversions do not go with strengths of shape {list(amount.shape)}")
-        inversion = inversion.to(self.device)
+        count = counted(inversion, strengths)
+        inversion = own(self, inversion)
         sources = list(range(count)) if len(inversion) > 1 else [0] * count
         untouched = torch.ones(count, dtype=torch.bool)
         for item, amount in zip(directions, strengths, strict=True):
@@ -187,7 +191,7 @@ class Inverter(ABC, nn.Module):
                 amounts = [amount[chosen] for amount in strengths]
                 edited = restyled(method, directions, amounts)._edit(part, directions, amounts).float()
                 for position, index in enumerate(chosen):
-                    images[index] = edited[position : position + 1]
+                    images[index] = within(method.mask, images[index], edited[position : position + 1])
         return torch.cat(images)
 
     @without_gradients
@@ -301,7 +305,8 @@ class Inverter(ABC, nn.Module):
         latent = inversion.latent + shift
         if inversion.feature is None:
             return self.generator.synthesis(latent, noise=self.noise)
-        return self.render(latent, self._edited_feature(inversion, shift), inversion.layer)
+        feature = within(self.mask, inversion.feature, self._edited_feature(inversion, shift))
+        return self.render(latent, feature, inversion.layer)
 
     @staticmethod
     def shift(codes: Tensor, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:

@@ -124,7 +124,8 @@ class LazyModel:
     @functools.cached_property
     def _measuring(self) -> str:
         """The network that measures amounts, "" for none."""
-        return network_of(self.domain(), self.settings.attributes) if self.settings.edits else ""
+        asked = self.settings.edits or self.settings.edit_list
+        return network_of(self.domain(), self.settings.attributes) if asked else ""
 
     @functools.cached_property
     def measurer(self) -> Measurer | None:
@@ -162,7 +163,7 @@ class LazyModel:
         options = make_options(kind.Options, {**own, **self.edit_options}, kind.method)
         kind.check_edit(**self.edit_options)
         idle = [name for name in own if name in kind.edit_options]
-        if idle and not self.settings.edits:
+        if idle and not (self.settings.edits or self.settings.edit_list):
             raise ConfigError(f"`sdic invert` does not edit, and takes no {idle[0]}; use: sdic edit")
         return options
 

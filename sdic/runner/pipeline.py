@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sdic.editing.masks import parts
 from sdic.editing.words import Edit
 from sdic.errors import CheckpointError, SdicError
 from sdic.runner.amounts import Amounts, Reached
@@ -33,6 +34,8 @@ from sdic.utils.files import atomic_file, within_limits, write_atomic
 from sdic.utils.images import fit, to_picture, to_tensor, write_png
 
 WRITERS = 2
+EARLY = 16
+"""With more edits than these, each is written as soon as it is there."""
 INVERSION = "inversion"
 SMALL = {"photo": f"{FOLDER}/photo", "first reconstruction": f"{FOLDER}/initial"}
 """Label -> folder of the small pictures for the contact sheet."""
@@ -100,6 +103,7 @@ class Pipeline:
         self.model, self.edits, self.settings, self.out = model, edits, model.settings, Path(model.settings.out)
         self._report, self._run = report or Report(0, quiet=True), run
         self._identities = {edit.label: edit.identity() for edit in edits}
+        self._early = False
 
     def one(self, content: Content) -> Job:
         """A picture, an inversion or a code [L, D] in memory -> the job with its inversion, pictures and notes. Nothing
@@ -113,6 +117,7 @@ class Pipeline:
     def run(self, items: Sequence[Item]) -> None:
         """Every item; an OutputError or ConfigError ends it early, everything else is an item's outcome. The report
         grows as files are finished: an interrupted run knows what it has."""
+        self._early = True  # `one` gives its caller all pictures
         _ = self.model.identity, self.model.measure  # a weight file that cannot be read ends the run, not a photo
         size = self.settings.batch_size or (1 if self.model.on_cpu() or self.model.slow else 4)
         self.model.watch = self._report.within
@@ -160,11 +165,11 @@ class Pipeline:
             job.outputs.append(Output(saved, key))
         if self.settings.save_latents:
             job.outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
-        for label, identity in self._identities.items():
-            path = within_limits(f"{label}/{item.stem}", ".png")
-            job.outputs.append(
-                Output(path, key_of(inversion=key, rule=rule, edit=identity, **self.model.measure), label)
-            )
+        for edit in self.edits:
+            path = within_limits(f"{edit.label}/{item.stem}", ".png")
+            about = {"inside": edit.region.identity(item.stem)} if edit.region else {}
+            about |= {"edit": self._identities[edit.label], **self.model.measure}
+            job.outputs.append(Output(path, key_of(inversion=key, rule=rule, **about), edit.label))
         job.missing = [output for output in job.outputs if not record.is_done(output.path, output.key)]
         if job.missing and type(item) is Item and record.is_done(saved, key):
             with contextlib.suppress(CheckpointError):  # a damaged one is made again
@@ -190,13 +195,13 @@ class Pipeline:
         if group[0].outcome is not None:
             return
         for edit in self.edits:
-            _ = (
-                self.model.directions(edit),
-                self.model.measurer,
-            )  # as the model: if one cannot be had, the run ends here
+            _ = self.model.directions(edit), self.model.measurer  # as the model: without them the run ends here
+            list(parts(edit.region, self.model.inverter.geometry, {}))  # nor can a mask of another size, for any photo
         start, inverter, reason = time.perf_counter(), self.model.inverter, ""
         try:
             self.edit(group, self.invert(group))
+        except OutputError:
+            raise
         except Exception as error:
             reason = self._why(error, group[0].item, "cannot be inverted or edited")
         for job in group:
@@ -229,11 +234,16 @@ class Pipeline:
             wanted = lacking[edit.label]
             if wanted:
                 directions, strengths = self.model.directions(edit), amounts.strengths(edit, wanted)
-                images = inverter.edit(inversion[wanted], directions, strengths, **self.model.edit_options)
-                for place, (index, image) in enumerate(zip(wanted, visible(images), strict=True)):
-                    group[index].pictures[edit.label] = to_picture(image)
-                    group[index].amounts[edit.label], notes = amounts.reached(edit, index, images[place : place + 1])
-                    group[index].notes += [note for note in notes if note not in group[index].notes]
+                for part, mask in parts(edit.region, inverter.geometry, {i: group[i].item.stem for i in wanted}):
+                    own = [amount[[wanted.index(index) for index in part]] for amount in strengths]
+                    images = inverter.edit(inversion[part], directions, own, mask, **self.model.edit_options)
+                    for place, (index, image) in enumerate(zip(part, visible(images), strict=True)):
+                        job = group[index]
+                        job.pictures[edit.label] = to_picture(image)
+                        job.amounts[edit.label], notes = amounts.reached(edit, index, images[place : place + 1])
+                        job.notes += [note for note in notes if note not in job.notes]
+                if self._early and len(self.edits) > EARLY:
+                    self._write_early(edit, [group[index] for index in wanted])
         inversion = inversion.cpu()
         for index, job in enumerate(group):
             job.inversion = own = inversion[index]
@@ -242,6 +252,14 @@ class Pipeline:
             for label, image in zip(SMALL, (own.photo, own.extras.get("initial_image")), strict=True):
                 if image is not None:
                     job.pictures[label] = to_picture(image)
+
+    def _write_early(self, edit: Edit, jobs: list[Job]) -> None:
+        """Write the pictures of one of many edits at once, so that memory does not grow with their number."""
+        for job in jobs:
+            output = next(output for output in job.missing if output.label == edit.label)
+            self._write_one(job, output)
+            job.missing.remove(output)
+            del job.pictures[edit.label]
 
     def _finish(self, job: Job) -> None:
         """Write and report, behind the model."""
@@ -257,25 +275,29 @@ class Pipeline:
 
     def write(self, job: Job) -> None:
         """Write what is missing, each file whole or not at all."""
-        assert job.inversion is not None
         for output in job.missing:
-            path = self.out / output.path
-            with writing(path, only_fatal=True):
-                if output.label:
-                    write_png(path, job.pictures[output.label])
-                elif path.suffix == ".npy":
-                    with atomic_file(path) as handle:
-                        np.save(handle, job.inversion.latent[0].float().numpy())
-                elif isinstance(job.item, InversionItem):
-                    write_atomic(path, job.item.path.read_bytes())
-                else:
-                    name = job.item.name.encode("utf-8", "backslashreplace").decode()
-                    job.inversion.save(path, {"name": name, **job.facts})
-                job.record.add(output.path, output.key, job.amounts.get(output.label))
+            self._write_one(job, output)
         for label in SMALL.keys() & job.pictures.keys():
             path = self.out / within_limits(f"{SMALL[label]}/{job.item.stem}", ".png")
             with writing(path, only_fatal=True):
                 write_png(path, job.pictures[label])
+
+    def _write_one(self, job: Job, output: Output) -> None:
+        path = self.out / output.path
+        with writing(path, only_fatal=True):
+            if output.label:
+                write_png(path, job.pictures[output.label])
+            elif isinstance(job.item, InversionItem) and path.suffix != ".npy":
+                write_atomic(path, job.item.path.read_bytes())
+            else:
+                assert job.inversion is not None
+                if path.suffix == ".npy":
+                    with atomic_file(path) as handle:
+                        np.save(handle, job.inversion.latent[0].float().numpy())
+                else:
+                    name = job.item.name.encode("utf-8", "backslashreplace").decode()
+                    job.inversion.save(path, {"name": name, **job.facts})
+            job.record.add(output.path, output.key, job.amounts.get(output.label))
 
     def report(self, job: Job) -> None:
         """Say what became of it: in its record, after the files (a kill in between only means doing it again), and to

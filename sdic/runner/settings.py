@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sdic.editing.manifest import check_domain
 from sdic.errors import ConfigError, did_you_mean
+from sdic.look import looks_of
 from sdic.methods import check_precision
 from sdic.utils.images import PIXEL_LIMIT
 
@@ -51,6 +52,10 @@ class RunSettings:
     method: another than the model's own, on the same networks.
     refine: the method, model or file that goes on from the codes of `model`; see `sdic.load`.
     edits: such as "age=3" or "smile=-2:2:5"; empty for `invert`.
+    edit_list: a YAML file of edits with names (docs/editing.md), beside `edits`.
+    mask: where the edits act: a picture, white there, or a folder of them with the photos' names; "" is everywhere.
+    look: what else to make of the pictures, joined by commas: strip, grid, webp, gif, mp4, page (docs/editing.md).
+    fps: pictures a second of webp, gif and mp4.
     domain: whose direction names are meant; "" is the model's own.
     options: of the model's method, by name.
     attributes: the network that measures amounts, "" for the domain's, "none" for amounts in the direction's own unit.
@@ -73,6 +78,10 @@ class RunSettings:
     method: str = ""
     refine: str = ""
     edits: list[str] = field(default_factory=list)
+    edit_list: str = ""
+    mask: str = ""
+    look: str = ""
+    fps: float = 10.0
     domain: str = ""
     attributes: str = ""
     rule: str = ""
@@ -99,6 +108,7 @@ class RunSettings:
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         Share.of(self.shard)
+        looks_of(self.look, self.fps)
 
     def check(self, command: str) -> None:
         """ConfigError for what a run cannot do without."""
@@ -106,9 +116,10 @@ class RunSettings:
         for name, what in (("inputs", "photos or folders of photos"), ("out", "--out DIR"), ("model", "--model NAME")):
             if not getattr(self, name):
                 raise ConfigError(f"{what} missing; usage: {usage} (`sdic models` lists the models)")
-        if command == "edit" and not self.edits:
-            raise ConfigError(f"no edit asked for: --edit NAME=STRENGTH, such as --edit age=3; usage: {usage}")
-        for name in ("edits", "domain", "attributes", "rule"):
+        if command == "edit" and not (self.edits or self.edit_list):
+            wanted = "--edit NAME=STRENGTH, such as --edit age=3, or --edits FILE.yaml"
+            raise ConfigError(f"no edit asked for: {wanted}; usage: {usage}")
+        for name in ("edits", "edit_list", "mask", "domain", "attributes", "rule"):
             if command != "edit" and getattr(self, name) != getattr(RunSettings(), name):
                 raise ConfigError(f"`sdic {command}` does not edit, and takes no {name}; use: sdic edit")
         check_domain(self.domain)

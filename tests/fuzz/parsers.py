@@ -71,6 +71,13 @@ def read_config(path: Path) -> object:
     return load_config(find_task("sdic").config, path)
 
 
+def read_edits(path: Path) -> object:
+    """Lists of edits. May raise: ConfigError."""
+    from sdic.editing.lists import read_edits
+
+    return read_edits(path, "tiny")
+
+
 def read_manifest(path: Path) -> object:
     """A list of directions. May raise: ConfigError."""
     from sdic.editing.manifest import read_manifest
@@ -141,6 +148,7 @@ PARSERS: dict[str, Parser] = {
     "landmarks": Parser(seeds.landmarks, read_landmarks, (ImageError,)),
     "crops": Parser(seeds.crops, read_crops, (ImageError,)),
     "config": Parser(seeds.configs, read_config, (ConfigError,), damaged),
+    "edit-list": Parser(seeds.edit_lists, read_edits, (ConfigError,), damaged),
     "manifest": Parser(seeds.manifests, read_manifest, (ConfigError,), damaged),
     "labels": Parser(seeds.labels, read_labels, (ConfigError,)),
     "hash note": Parser(seeds.hash_notes, read_hash_note, (CheckpointError,)),

@@ -145,6 +145,16 @@ def configs(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def edit_lists(folder: Path) -> list[Path]:
+    """Words, a sweep, and regions of every kind that needs no file."""
+    (folder / "list.yaml").write_text(
+        "edits:\n  wide: pc0=2\n  slow: pc0=-1:1:3,pc1=2\n  part:\n    edit: pc1=2\n    inside:\n"
+        "      ellipse: [[0.2, 0.3, 0.8, 0.9], [0, 0, 0.1, 0.1]]\n      rectangle: [0.1, 0.1, 0.5, 0.5]\n"
+        "      polygon: [[0, 0], [1, 0], [0.5, 1]]\n      feather: 0.05\n      outside: true\n"
+    )
+    return [folder / "list.yaml"]
+
+
 def manifests(folder: Path) -> list[Path]:
     """Three directions, two of which share a source."""
     (folder / "manifest.yaml").write_text(
