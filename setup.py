@@ -38,6 +38,7 @@ setup(
     extras_require={
         "train": train,
         "heif": ["pi-heif>=0.22"],
+        "video": ["av>=14"],
         "download": ["gdown>=5", "huggingface_hub>=0.24"],
         "dev": [*train, "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "mypy>=1.11", "types-PyYAML"],
     },
