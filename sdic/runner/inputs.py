@@ -26,7 +26,7 @@ from sdic.types import Inversion
 from sdic.utils.decoding import byte_limit
 from sdic.utils.files import sha256_of, walk_files
 from sdic.utils.images import read_picture, what_is
-from sdic.utils.kinds import SUFFIXES, Kind
+from sdic.utils.kinds import SUFFIXES, Kind, by_name
 from sdic.utils.text import printable
 from sdic.zoo import examples_meant
 
@@ -69,10 +69,13 @@ class Item:
             raise ImageError("a broken link")
         return sha256_of(self.path, self.most_bytes or byte_limit(max_pixels))
 
+    def source(self) -> Path | io.BytesIO:
+        """Its file, or its bytes of a zip; ImageError for what cannot be unpacked."""
+        return self.path if self.archive is None else io.BytesIO(self.archive.data(self.member))
+
     def content(self, max_pixels: int) -> Content:
         """The photo, RGB; ImageError as from `read_picture`."""
-        data = None if self.archive is None else io.BytesIO(self.archive.data(self.member))
-        return read_picture(data or self.path, max_pixels)
+        return read_picture(self.source(), max_pixels)
 
 
 class InversionItem(Item):
@@ -170,7 +173,7 @@ def _item(path: Path, name: str, inversions: bool = False, kind: Kind | None = N
     suffix = PurePosixPath(name).suffix
     if inversions and suffix.lower() == INVERSION:
         return InversionItem(path, name, name.removesuffix(suffix))
-    stem, kind = name.removesuffix(suffix) if suffix.lower() in SUFFIXES else name, kind or what_is(path)
+    stem, kind = name.removesuffix(suffix) if by_name(suffix.lower()).picture else name, kind or what_is(path)
     if kind.picture or kind.unread:
         return Item(path, name, stem, kind.unread or None)
     # lists, landmarks, licences: every data set has such files

@@ -23,6 +23,9 @@ from torch import Tensor
 
 from sdic.editing.words import Edit
 from sdic.errors import CheckpointError, SdicError
+from sdic.faces.alignment import FaceCrop
+from sdic.faces.finding import Aligned
+from sdic.runner import raw
 from sdic.runner.inputs import Content, InversionItem, Item
 from sdic.runner.model import LazyModel
 from sdic.runner.records import DONE, FAILED, FOLDER, SKIPPED, Outcome, OutputError, Record, decided, key_of, writing
@@ -39,11 +42,15 @@ SMALL = {"photo": f"{FOLDER}/photo", "first reconstruction": f"{FOLDER}/initial"
 
 @dataclass(frozen=True)
 class Output:
-    """A file to make. path: relative to OUT. key: what it depends on. label: of the picture in it, "" for none."""
+    """A file to make. path: relative to OUT. key: what it depends on. label: of the picture in it, "" for none.
+    face: of a photo with several, which one, from 0. photo: whether it is the photo with that edit in it, not a crop.
+    """
 
     path: str
     key: str
     label: str = ""
+    face: int = 0
+    photo: bool = False
 
 
 @dataclass
@@ -53,9 +60,11 @@ class Job:
     outputs: every file it becomes.
     missing: those still to be made.
     facts: what its inversion depends on.
-    start: what the model begins with, pixels [3, H, W] in [-1, 1], a code [L, D], or an inversion.
-    inversion: of one image, on the CPU.
-    pictures: by label, "inversion" and edits such as "age=3".
+    seen: what of a photo the model is to look at, once that is known.
+    crops: where that lies in a raw photo, a crop for each face; none where it is the photo itself.
+    start: what the model begins with, pixels [F, 3, H, W] in [-1, 1] of F faces, a code [L, D], or an inversion.
+    inversion: of F images, on the CPU.
+    pictures: by label, "inversion" and edits such as "age=3"; behind it the face's mark where there are several.
     notes: what its owner should know.
     seconds: the model's share.
     outcome: once it is finished.
@@ -66,6 +75,8 @@ class Job:
     outputs: list[Output] = field(default_factory=list)
     missing: list[Output] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
+    seen: list[Aligned] = field(default_factory=list)
+    crops: list[FaceCrop] = field(default_factory=list)
     start: Tensor | Inversion | None = None
     inversion: Inversion | None = None
     pictures: dict[str, Image.Image] = field(default_factory=dict)
@@ -76,7 +87,19 @@ class Job:
     @property
     def is_photo(self) -> bool:
         """Whether it begins with pixels, which go through the model in groups."""
-        return isinstance(self.start, Tensor) and self.start.ndim == 3
+        return isinstance(self.start, Tensor) and self.start.ndim == 4
+
+    @property
+    def marks(self) -> list[str]:
+        """A mark for each face, as in names of files."""
+        return raw.marks(len(self.crops))
+
+    def wanted(self) -> set[str]:
+        """Labels of the pictures that the missing outputs are made of."""
+        photos = {output.label for output in self.missing if output.photo}
+        pasted = {label + mark for label in photos for mark in self.marks}
+        pasted |= {INVERSION + mark for mark in self.marks if photos}
+        return pasted | {output.label for output in self.missing if not output.photo}
 
     def end(self, status: str, reason: str | None = None) -> None:
         """Give it its outcome."""
@@ -92,7 +115,7 @@ class Pipeline:
     read each other's outcomes in the records."""
 
     def __init__(self, model: LazyModel, edits: Sequence[Edit] = (), report: Report | None = None, run: str = ""):
-        self.model, self.edits, self.settings, self.out = model, edits, model.settings, Path(model.settings.out)
+        self.model, self.edits, self.settings, self.out = model, edits, model.settings, model.out
         self._report, self._run = report or Report(0, quiet=True), run
         self._identities = {edit.label: edit.identity() for edit in edits}
 
@@ -100,8 +123,9 @@ class Pipeline:
         """A picture, an inversion or a code [L, D] in memory -> the job with its inversion, pictures and notes. Nothing
         is skipped or written; what is wrong with it is raised."""
         job = Job(Item(Path(), "photo", "photo"))
-        job.missing = [Output("", "", label) for label in (INVERSION, *(edit.label for edit in self.edits))]
         self.read(job, content)
+        labels = [label + mark for label in (INVERSION, *(edit.label for edit in self.edits)) for mark in job.marks]
+        job.missing = [Output("", "", label) for label in labels]
         self.edit([job], self.invert([job]))
         return job
 
@@ -132,45 +156,56 @@ class Pipeline:
             if job.outcome is None:
                 self.skip(job)
             if job.outcome is None and job.start is None:
-                self.read(job, item.content(self.settings.max_pixels))
+                self.read(job)
         except Exception as error:  # a damaged file can surprise its reader
             job.end(FAILED, self._why(error, item, "cannot be read"))
         return job
 
     def skip(self, job: Job) -> None:
         """Find out by the item's hash and its record what is missing. An inversion that an earlier run saved for the
-        same photo, weights and settings spares reading and inverting."""
+        same photo, weights and settings spares reading and inverting. What may be a raw photo is looked at, unless its
+        record says what is in it."""
         item, out = job.item, self.out
         rule = self.settings.rule or "default"  # it was "" while the default was the paper's
         record = job.record = Record.load(out, item.stem)
         digest = item.digest(self.settings.max_pixels)
         options = {"options": json.dumps(self.settings.options, sort_keys=True)} if self.settings.options else {}
         job.facts = {"photo": digest, **self.model.identity, "precision": self.settings.precision, **options}
+        raw_photo = type(item) is Item and self.model.aligner is not None
+        ending = raw.crops_become_facts(self.model, job) if raw_photo else ""
         key = key_of(**job.facts)
-        saved = within_limits(f"inversions/{item.stem}", ".safetensors")
-        job.outputs.append(Output(within_limits(f"{INVERSION}/{item.stem}", ".png"), key, INVERSION))
-        if self.settings.save_inversions and (out / saved).resolve() != item.path.resolve():
-            job.outputs.append(Output(saved, key))
-        if self.settings.save_latents:
-            job.outputs.append(Output(within_limits(f"latents/{item.stem}", ".npy"), key))
-        for label, identity in self._identities.items():
-            path = within_limits(f"{label}/{item.stem}", ".png")
-            job.outputs.append(Output(path, key_of(inversion=key, rule=rule, edit=identity), label))
+        saved = [within_limits(f"inversions/{item.stem}{mark}", ".safetensors") for mark in job.marks]
+        for face, mark in enumerate(job.marks):
+            job.outputs.append(Output(within_limits(f"{INVERSION}/{item.stem}{mark}", ".png"), key, INVERSION + mark))
+            if self.settings.save_inversions and (out / saved[face]).resolve() != item.path.resolve():
+                job.outputs.append(Output(saved[face], key, face=face))
+            if self.settings.save_latents:
+                job.outputs.append(Output(within_limits(f"latents/{item.stem}{mark}", ".npy"), key, face=face))
+            for label, identity in self._identities.items():
+                path = within_limits(f"{'crops/' if job.crops else ''}{label}/{item.stem}{mark}", ".png")
+                job.outputs.append(Output(path, key_of(inversion=key, rule=rule, edit=identity), label + mark))
+        for label, identity in self._identities.items() if job.crops else ():
+            path = within_limits(f"{label}/{item.stem}", ending)
+            job.outputs.append(Output(path, key_of(photo=key, rule=rule, edit=identity), label, photo=True))
         job.missing = [output for output in job.outputs if not record.is_done(output.path, output.key)]
-        if job.missing and type(item) is Item and record.is_done(saved, key):
-            with contextlib.suppress(CheckpointError):  # a damaged one is made again
-                job.start = Inversion.load(out / saved)
+        if job.missing and type(item) is Item and all(record.is_done(file, key) for file in saved):
+            with contextlib.suppress(CheckpointError, ValueError):  # a damaged one is made again
+                job.start = Inversion.cat([Inversion.load(out / file) for file in saved])
         if not job.missing or job.start is not None:
             job.notes = list(record.warnings)
         if not job.missing:
             job.end(SKIPPED)
 
-    def read(self, job: Job, content: Content) -> None:
-        """Make of an item's content what the model begins with; a photo is fitted to the model's geometry."""
+    def read(self, job: Job, content: Content | None = None) -> None:
+        """Make of an item's content what the model begins with, if it was not looked at before; photos are fitted."""
+        if content is None and not job.seen:
+            content = job.item.content(self.settings.max_pixels)
         if isinstance(content, Image.Image):
-            picture, notes = fit(content, self.model.inverter.geometry)
-            job.start = to_tensor(picture)
-            job.notes += notes
+            raw.look(self.model, job, content)
+        if job.seen:
+            fitted = [fit(one.picture, self.model.inverter.geometry) for one in job.seen]
+            job.start, job.seen = torch.stack([to_tensor(picture) for picture, _ in fitted]), []
+            job.notes += dict.fromkeys(note for _, notes in fitted for note in notes)
         elif isinstance(content, Inversion) and len(content) != 1:
             raise CheckpointError(f"holds {len(content)} inversions; save them one by one")
         else:
@@ -204,28 +239,30 @@ class Pipeline:
             return starts[0]
         if not group[0].is_photo:
             return self.model.inverter.from_latent(starts[0][None])
-        return self.model.inverter.invert(torch.stack(starts))
+        return self.model.inverter.invert(torch.cat(starts))
 
     def edit(self, group: list[Job], inversion: Inversion) -> None:
         """Give every job of a group its part of the inversion, and the pictures that it lacks."""
-        missing = [{output.label for output in job.missing} for job in group]
+        rows = [(job, mark) for job in group for mark in job.marks]
+        missing = [job.wanted() for job, _ in rows]
         inverter = self.model.inverter
         visible = inverter.geometry.visible
         for edit in self.edits:
-            wanted = [index for index, labels in enumerate(missing) if edit.label in labels]
+            wanted = [index for index, (_, mark) in enumerate(rows) if edit.label + mark in missing[index]]
             if wanted:
                 directions, strengths = self.model.directions(edit), [torch.tensor(s) for s in edit.strengths]
                 images = inverter.edit(inversion[wanted], directions, strengths, **self.model.edit_options)
                 for index, image in zip(wanted, visible(images), strict=True):
-                    group[index].pictures[edit.label] = to_picture(image)
+                    rows[index][0].pictures[edit.label + rows[index][1]] = to_picture(image)
         inversion = inversion.cpu()
-        for index, job in enumerate(group):
-            job.inversion = own = inversion[index]
-            if INVERSION in missing[index]:
-                job.pictures[INVERSION] = to_picture(visible(own.image))
+        for index, (job, mark) in enumerate(rows):
+            own = inversion[index]
+            if INVERSION + mark in missing[index]:
+                job.pictures[INVERSION + mark] = to_picture(visible(own.image))
             for label, image in zip(SMALL, (own.photo, own.extras.get("initial_image")), strict=True):
                 if image is not None:
-                    job.pictures[label] = to_picture(image)
+                    job.pictures[label + mark] = to_picture(image)
+        raw.hand_out(inversion, group)
 
     def _finish(self, job: Job) -> None:
         """Write and report, behind the model."""
@@ -242,24 +279,25 @@ class Pipeline:
     def write(self, job: Job) -> None:
         """Write what is missing, each file whole or not at all."""
         assert job.inversion is not None
-        for output in job.missing:
+        for output in (output for output in job.missing if not output.photo):
             path = self.out / output.path
             with writing(path, only_fatal=True):
                 if output.label:
                     write_png(path, job.pictures[output.label])
                 elif path.suffix == ".npy":
                     with atomic_file(path) as handle:
-                        np.save(handle, job.inversion.latent[0].float().numpy())
+                        np.save(handle, job.inversion.latent[output.face].float().numpy())
                 elif isinstance(job.item, InversionItem):
                     write_atomic(path, job.item.path.read_bytes())
                 else:
                     name = job.item.name.encode("utf-8", "backslashreplace").decode()
-                    job.inversion.save(path, {"name": name, **job.facts})
+                    job.inversion[output.face].save(path, {"name": name, **job.facts})
                 job.record.add(output.path, output.key)
-        for label in SMALL.keys() & job.pictures.keys():
-            path = self.out / within_limits(f"{SMALL[label]}/{job.item.stem}", ".png")
+        for label, mark in ((label, mark) for label in SMALL for mark in job.marks if label + mark in job.pictures):
+            path = self.out / within_limits(f"{SMALL[label]}/{job.item.stem}{mark}", ".png")
             with writing(path, only_fatal=True):
-                write_png(path, job.pictures[label])
+                write_png(path, job.pictures[label + mark])
+        raw.write_photos(self.model, job, INVERSION)
 
     def report(self, job: Job) -> None:
         """Say what became of it: in its record, after the files (a kill in between only means doing it again), and to

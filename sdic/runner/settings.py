@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sdic.domains import DOMAINS
 from sdic.editing.manifest import known_directions
 from sdic.errors import ConfigError, UnknownNameError, did_you_mean
+from sdic.faces.finding import AlignSettings, check_settings
 from sdic.methods import check_precision
 from sdic.utils.images import PIXEL_LIMIT
 
@@ -53,6 +54,10 @@ class RunSettings:
     domain: whose direction names are meant; "" is the model's own.
     options: of the model's method, by name.
     rule: the option of that name, for edits alone.
+    align: "auto" cuts the faces out of raw photos for models of faces, "always" for any model of square pictures, and
+    out of photos that are aligned already too; "never" takes photos as they are.
+    face: "largest", "all", or the N-th from the left, counted from 1.
+    landmarks: a .csv or .json file of them, instead of a detector. detector: auto, mediapipe or yunet.
     device, precision: of the model.
     batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when a run is stopped).
     shard: "i/n", part i (from 0) of n of the sorted list.
@@ -72,6 +77,10 @@ class RunSettings:
     domain: str = ""
     rule: str = ""
     options: dict[str, str] = field(default_factory=dict)
+    align: str = "auto"
+    face: str = "largest"
+    landmarks: str = ""
+    detector: str = "auto"
     device: str = "auto"
     precision: str = "fp32"
     batch_size: int = 0
@@ -90,10 +99,16 @@ class RunSettings:
             wrong = f"device must be one of {', '.join(DEVICES)}, got {device!r}"
             raise ConfigError(wrong + did_you_mean(device, DEVICES))
         check_precision(self.precision)
+        check_settings(self.aligning)
         for name, least in (("batch_size", 0), ("limit", 0), ("sheet_rows", 0), ("sheet_pages", 0), ("max_pixels", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         Share.of(self.shard)
+
+    @property
+    def aligning(self) -> AlignSettings:
+        """Those of them that say how raw photos are aligned."""
+        return AlignSettings(self.align, self.face, self.landmarks, self.detector)
 
     def check(self, command: str) -> None:
         """ConfigError for what a run cannot do without."""
