@@ -60,6 +60,11 @@ class LazyModel:
         return resolve_device(self._device()).type == "cpu"
 
     @property
+    def at_once(self) -> int:
+        """Photos at a time."""
+        return self.settings.batch_size or (1 if self.on_cpu() else 4)
+
+    @property
     def inverter(self) -> Inverter:
         """The model itself; any thread may ask. Where it cannot be loaded, every asking fails alike."""
         with self._lock:

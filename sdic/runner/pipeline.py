@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +26,16 @@ from sdic.errors import CheckpointError, SdicError
 from sdic.faces.alignment import FaceCrop
 from sdic.faces.finding import Aligned
 from sdic.runner import raw
-from sdic.runner.inputs import Content, InversionItem, Item
+from sdic.runner.flow import ahead, groups
+from sdic.runner.inputs import Content, InversionItem, Item, VideoItem
 from sdic.runner.model import LazyModel
 from sdic.runner.records import DONE, FAILED, FOLDER, SKIPPED, Outcome, OutputError, Record, decided, key_of, writing
 from sdic.runner.report import Report
+from sdic.runner.video import edit_video
 from sdic.types import Inversion
 from sdic.utils.files import atomic_file, within_limits, write_atomic
 from sdic.utils.images import fit, to_picture, to_tensor, write_png
+from sdic.utils.video import Video, ending_for
 
 WRITERS = 2
 INVERSION = "inversion"
@@ -62,7 +65,8 @@ class Job:
     facts: what its inversion depends on.
     seen: what of a photo the model is to look at, once that is known.
     crops: where that lies in a raw photo, a crop for each face; none where it is the photo itself.
-    start: what the model begins with, pixels [F, 3, H, W] in [-1, 1] of F faces, a code [L, D], or an inversion.
+    start: what the model begins with, pixels [F, 3, H, W] in [-1, 1] of F faces, a code [L, D], an inversion, or a
+        video.
     inversion: of F images, on the CPU.
     pictures: by label, "inversion" and edits such as "age=3"; behind it the face's mark where there are several.
     notes: what its owner should know.
@@ -77,7 +81,7 @@ class Job:
     facts: dict[str, str] = field(default_factory=dict)
     seen: list[Aligned] = field(default_factory=list)
     crops: list[FaceCrop] = field(default_factory=list)
-    start: Tensor | Inversion | None = None
+    start: Tensor | Inversion | Video | None = None
     inversion: Inversion | None = None
     pictures: dict[str, Image.Image] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -107,7 +111,8 @@ class Job:
         if status in (DONE, SKIPPED):
             outcome.outputs = [output.path for output in self.outputs]
         if status == DONE:
-            outcome.inversion, outcome.seconds = "computed" if self.is_photo else "saved", round(self.seconds, 4)
+            computed = self.is_photo or isinstance(self.start, Video)
+            outcome.inversion, outcome.seconds = "computed" if computed else "saved", round(self.seconds, 4)
 
 
 class Pipeline:
@@ -133,11 +138,11 @@ class Pipeline:
         """Every item; an OutputError or ConfigError ends it early, everything else is an item's outcome. The report
         grows as files are finished: an interrupted run knows what it has."""
         _ = self.model.identity  # a weight file that cannot be read ends the run, not a photo
-        size = self.settings.batch_size or (1 if self.model.on_cpu() else 4)
+        size = self.model.at_once
         written: deque[Future[None]] = deque()
         with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(WRITERS) as writers:
             try:
-                for group in _groups(_ahead(readers, self._prepare, items, 2 * size), size):
+                for group in groups(ahead(readers, self._prepare, items, 2 * size), size):
                     if self.model.failure is not None:  # what is wrong with the model is wrong for every photo
                         raise self.model.failure
                     self._compute(group)
@@ -173,6 +178,9 @@ class Pipeline:
         job.facts = {"photo": digest, **self.model.identity, "precision": self.settings.precision, **options}
         raw_photo = type(item) is Item and self.model.aligner is not None
         ending = raw.crops_become_facts(self.model, job) if raw_photo else ""
+        if isinstance(item, VideoItem):
+            self._skip_video(job, rule)
+            return
         key = key_of(**job.facts)
         saved = [within_limits(f"inversions/{item.stem}{mark}", ".safetensors") for mark in job.marks]
         for face, mark in enumerate(job.marks):
@@ -193,6 +201,18 @@ class Pipeline:
                 job.start = Inversion.cat([Inversion.load(out / file) for file in saved])
         if not job.missing or job.start is not None:
             job.notes = list(record.warnings)
+        if not job.missing:
+            job.end(SKIPPED)
+
+    def _skip_video(self, job: Job, rule: str) -> None:
+        """`skip` for a video, which becomes a video for each edit."""
+        job.start = video = job.item.content(self.settings.max_pixels)
+        job.notes += video.notes
+        aligning = {} if self.model.aligner is None else self.model.aligner.identity()
+        for label, identity in self._identities.items():
+            path = within_limits(f"{label}/{job.item.stem}", ending_for(video))
+            job.outputs.append(Output(path, key_of(**job.facts, **aligning, rule=rule, edit=identity), label))
+        job.missing = [output for output in job.outputs if not job.record.is_done(output.path, output.key)]
         if not job.missing:
             job.end(SKIPPED)
 
@@ -219,7 +239,14 @@ class Pipeline:
             self.model.directions(edit)  # as the model itself: if it cannot be had, the run ends here
         start, inverter, reason = time.perf_counter(), self.model.inverter, ""
         try:
-            self.edit(group, self.invert(group))
+            if isinstance(group[0].start, Video):
+                labels = {output.label for output in group[0].missing}
+                frames = Pipeline(self.model, [edit for edit in self.edits if edit.label in labels])
+                edit_video(frames, group[0], INVERSION, self._report.say)
+            else:
+                self.edit(group, self.invert(group))
+        except OutputError:
+            raise
         except Exception as error:
             reason = self._why(error, group[0].item, "cannot be inverted or edited")
         for job in group:
@@ -278,6 +305,8 @@ class Pipeline:
 
     def write(self, job: Job) -> None:
         """Write what is missing, each file whole or not at all."""
+        if isinstance(job.start, Video):  # written frame by frame
+            return
         assert job.inversion is not None
         for output in (output for output in job.missing if not output.photo):
             path = self.out / output.path
@@ -319,29 +348,3 @@ class Pipeline:
         if isinstance(error, SdicError):
             return text
         return f"{what} ({text})" if isinstance(error, OSError) else f"{what} ({type(error).__name__}: {text})"
-
-
-def _ahead(pool: ThreadPoolExecutor, step: Callable[[Item], Job], items: Sequence[Item], count: int) -> Iterator[Job]:
-    """step(item) for every item in order, with up to `count` of them done ahead."""
-    jobs: deque[Future[Job]] = deque()
-    for item in items:
-        jobs.append(pool.submit(step, item))
-        if len(jobs) > count:
-            yield jobs.popleft().result()
-    while jobs:
-        yield jobs.popleft().result()
-
-
-def _groups(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
-    """Photos that are to be inverted in groups of that size, everything else at once and alone."""
-    photos: list[Job] = []
-    for job in jobs:
-        if job.outcome is None and job.is_photo:
-            photos.append(job)
-        else:
-            yield [job]
-        if len(photos) == size:
-            yield photos
-            photos = []
-    if photos:
-        yield photos
