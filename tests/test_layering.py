@@ -37,7 +37,7 @@ ALLOWED = {
     "loading": {"domains", "methods", "fast", "networks", "checkpoints", "zoo", "tiny", *LEAVES},
     "feature_networks": {"loading", "losses", "networks", "zoo", *LEAVES},
     "editing": {"ops", "domains", "networks", "checkpoints", *LEAVES},
-    "faces": {"networks", "checkpoints", "zoo", *LEAVES},
+    "faces": {"data", "networks", "checkpoints", "zoo", *LEAVES},
     "download": {"cards", "checkpoints", "zoo", *LEAVES},
     "evaluation": {
         *("methods", "editing", "losses", "data", "domains", "zoo", "checkpoints", "loading", "networks"),

@@ -78,10 +78,11 @@ class FaceCrop:
         return np.asarray((np.asarray(points) - first) @ np.linalg.inv(steps))
 
     def scaled_to(self, photo_size: tuple[int, int]) -> FaceCrop:
-        """The same crop in the same photo at another size; ImageError where the shape is another."""
-        ratio = np.array(photo_size) / np.array(self.photo_size)
-        if abs(ratio[0] - ratio[1]) * max(self.photo_size) > 2 * ratio.max():  # a pixel is rounding
+        """The same crop in the photo at its full size, where it was found in one read at half its size, or a quarter;
+        ImageError for another photo."""
+        if not any(self.photo_size == tuple(-(-side // step) for side in photo_size) for step in (1, 2, 4)):
             raise ImageError(f"the crop is of a photo of {self.photo_size}, this one is {photo_size}")
+        ratio = np.array(photo_size) / np.array(self.photo_size)
         quad = tuple(map(tuple, np.array(self.quad) * ratio))
         return FaceCrop(quad, self.size, photo_size, self.source)
 

@@ -69,9 +69,10 @@ class Original:
 
 
 def read_original(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = PIXEL_LIMIT) -> Original:
-    """A photo with everything that `write_like` needs to make a file like it. Raises ImageError only."""
+    """A photo with everything that `write_like` needs to make a file like it, at its full size. Raises ImageError only,
+    also where there is not enough memory for that."""
     with open_picture(source) as handle, only_image_errors():
-        stored = decoded(handle, max_pixels, upright=False)
+        stored = decoded(handle, max_pixels, upright=False, whole=True)
         form = stored.format or ""
         info = {name: stored.info[name] for name in _AROUND if stored.info.get(name)}
         orientation = 1
