@@ -41,7 +41,7 @@ ALLOWED = {
     "download": {"cards", "checkpoints", "zoo", *LEAVES},
     "evaluation": {
         *("methods", "editing", "losses", "data", "domains", "zoo", "checkpoints", "loading", "networks"),
-        "feature_networks",
+        *("faces", "feature_networks"),
         *LEAVES,
     },
 }

@@ -154,8 +154,11 @@ class Aligner:
 
     def faces(self, photo: Image.Image) -> list[Face]:
         """The faces of an upright RGB photo, the widest first; CheckpointError where no detector is here."""
-        finder = self._opened() or open_finder(self.settings.detector, self.device)
-        return finder.find(photo, self.settings.face != "largest")
+        return self.open().find(photo, self.settings.face != "largest")
+
+    def open(self) -> Finder:
+        """What finds faces; CheckpointError with the ways on where none is here."""
+        return self._opened() or open_finder(self.settings.detector, self.device)
 
     def __call__(self, photo: Image.Image, name: str, size: int) -> list[Aligned]:
         """An upright RGB photo and its name (for the landmark file) -> what the model is to look at."""
