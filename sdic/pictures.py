@@ -13,6 +13,7 @@ import functools
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,10 +28,14 @@ from sdic.editing.lists import read_edits
 from sdic.editing.masks import FEATHER, Region, mask_of, softened, visible_size
 from sdic.errors import ConfigError, ImageError
 from sdic.evaluation.amounts import Amount, Measurer, network_of
+from sdic.faces.alignment import FaceCrop
+from sdic.faces.finding import Aligned, Aligner, AlignSettings
+from sdic.faces.pasting import EditedFace, paste
 from sdic.loading import load
 from sdic.methods import Inverter
 from sdic.methods.mixing import parse_rows
 from sdic.types import Inversion
+from sdic.utils.colour import to_rgb
 from sdic.utils.decoding import only_image_errors
 from sdic.utils.images import fit, read_picture, to_picture, to_tensor
 
@@ -69,6 +74,21 @@ def domain_of(inverter: Inverter) -> str | None:
     return assumed
 
 
+def is_of_faces(inverter: Inverter) -> bool:
+    """Whether a model looks at faces aligned as FFHQ's: by its domain, or where its files name none, by its sizes."""
+    sizes = [known for known in DOMAINS.values() if inverter.domain is None and known.geometry == inverter.geometry]
+    named = [DOMAINS[inverter.domain]] if inverter.domain in DOMAINS else []
+    return any(known.faces for known in named + sizes[:1])
+
+
+def with_crops(inversion: Inversion, crops: Sequence[FaceCrop | None]) -> Inversion:
+    """The inversion of crops of raw photos, and where they lie in them; None for a photo that is no crop."""
+    if not any(crops):
+        return inversion
+    numbers = torch.tensor([[0.0] * 11 if crop is None else crop.numbers() for crop in crops])
+    return replace(inversion, extras={**inversion.extras, "crop": numbers.to(inversion.latent.device)})
+
+
 class PictureInverter:
     """`invert` photos, `edit` inversions, see them as pictures; everything else is the inverter's.
 
@@ -82,22 +102,57 @@ class PictureInverter:
         self._attributes = network_of(self.domain, attributes)
         self._directions: dict[str, tuple[Located, Direction]] = {}
 
-    def invert(self, picture: Picture | Sequence[Picture]) -> Inversion:
-        """One photo or a list of them -> an Inversion of as many images.
+    def invert(
+        self, picture: Picture | Sequence[Picture], *, align: str = "auto", face: str = "largest", landmarks: str = ""
+    ) -> Inversion:
+        """One photo or a list of them -> an Inversion of as many images, or of all faces with `face="all"`.
 
-        Photos must be aligned as the domain's are (faces: as in FFHQ). What had to be cropped or enlarged is warned of;
-        ImageError says what cannot be read.
+        Photos must be aligned as the domain's are. Models of faces align raw photos themselves, as FFHQ's are: `align`
+        is "auto", "always" (for any model of square pictures) or "never"; `face` "largest", "all" or the N-th from the
+        left; `landmarks` a file of them by name, instead of a detector. `extras["crop"]` then says where each image
+        lies in its photo, and `paste` puts edits back. What had to be cropped or enlarged is warned of; ImageError says
+        what cannot be read, or that no face is there.
         """
+        aligner = self._aligner(AlignSettings(align, face, os.fspath(landmarks)))
         photos: list[Any] = list(picture) if isinstance(picture, list | tuple) else [picture]
         if not photos:
             raise ValueError("no photos to invert")
-        tensors = []
+        tensors, crops = [], []
         for photo in photos:
-            fitted, notes = fit(_open(photo), self.inverter.geometry)
-            for note in notes:
-                warnings.warn(note, stacklevel=2)
-            tensors.append(to_tensor(fitted))
-        return self.inverter.invert(torch.stack(tensors))
+            for one in _aligned(photo, aligner, self.inverter.geometry.resolution):
+                fitted, notes = fit(one.picture, self.inverter.geometry)
+                for note in (*one.notes, *notes):
+                    warnings.warn(note, stacklevel=2)
+                tensors.append(to_tensor(fitted))
+                crops.append(one.crop)
+        return with_crops(self.inverter.invert(torch.stack(tensors)), crops)
+
+    def paste(self, photo: Picture, inversion: Inversion, edited: Image.Image | Sequence[Image.Image]) -> Image.Image:
+        """Edited pictures back in the raw photo that they are of: the photo at its size and in its mode.
+
+        inversion: of the photo's faces, as `invert` gave it. edited: a picture for each of its images, as `edit` gives
+        them. What is pasted is the difference from the inversion: an edit of nothing changes nothing. ImageError where
+        the photo was not cropped, or it is another one. `sdic.faces.ownmode` reads and writes files as they were.
+        """
+        pictures = [edited] if isinstance(edited, Image.Image) else list(edited)
+        before = [to_picture(image) for image in self.inverter.geometry.visible(inversion.image)]
+        numbers = inversion.extras["crop"].tolist() if "crop" in inversion.extras else [[0.0] * 11] * len(before)
+        crops = [FaceCrop.from_numbers(row) for row in numbers]
+        if len(pictures) != len(crops) or None in crops:
+            raise ImageError(f"{len(pictures)} edits of {len(crops)} images, {crops.count(None)} of them not cropped")
+        faces = [EditedFace(*both) for both in zip(pictures, crops, before, strict=True)]  # type: ignore[arg-type]
+        return paste(photo if isinstance(photo, Image.Image) else _open(photo), faces)
+
+    def _aligner(self, settings: AlignSettings) -> Aligner | None:
+        """None where photos are taken as they are."""
+        aligner = Aligner(settings)
+        faces = self.domain in DOMAINS and DOMAINS[self.domain].faces
+        if settings.align == "never" or (settings.align == "auto" and not faces):
+            return None
+        height, width = self.inverter.geometry.input_size
+        if height != width:
+            raise ConfigError(f"a model that looks at {width}x{height} px takes no crops of faces, which are square")
+        return aligner
 
     def edit(
         self,
@@ -219,6 +274,14 @@ class PictureInverter:
             self._directions[direction] = (located, found)
         located, found = self._directions[direction]
         return located.default, found
+
+
+def _aligned(photo: Picture, aligner: Aligner | None, size: int) -> list[Aligned]:
+    opened = _open(photo)
+    if aligner is None:
+        return [Aligned(opened)]
+    name = os.fspath(photo) if isinstance(photo, str | os.PathLike) else "photo"
+    return aligner(to_rgb(opened), name, size)
 
 
 def _open(photo: Picture) -> Image.Image:

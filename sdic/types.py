@@ -101,6 +101,8 @@ class Inversion:
         base_feature: [B, C, h, w], the generator's own feature G_k(w) at `layer`.
         initial_image: [B, 3, h0, w0], the first reconstruction as the method looked at it, clamped to [-1, 1].
         discrepancy: [B, 3, h0, w0], the discrepancy map.
+        crop: [B, 11], where each image lies in its raw photo (`sdic.faces.alignment.FaceCrop.numbers`); zeros for
+        photos that were not cropped.
     """
 
     image: Tensor

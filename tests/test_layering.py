@@ -42,11 +42,11 @@ ALLOWED = {
         *LEAVES,
     },
     "editing": {"ops", "domains", "networks", "checkpoints", *LEAVES},
-    "faces": {"networks", "checkpoints", "zoo", *LEAVES},
+    "faces": {"data", "networks", "checkpoints", "zoo", *LEAVES},
     "download": {"cards", "checkpoints", "zoo", *LEAVES},
     "evaluation": {
         *("methods", "editing", "losses", "data", "domains", "zoo", "checkpoints", "loading", "networks"),
-        "feature_networks",
+        *("faces", "feature_networks"),
         *LEAVES,
     },
 }

@@ -11,8 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic edit`."""
     folder.add_arguments(
         parser,
-        "photos, aligned as the model's domain is, saved inversions (*.safetensors), or codes of W+ of this or\n"
-        "another tool (*.npy, *.npz, *.pt)",
+        "photos (raw ones of faces are aligned as in FFHQ, and come back edited at their size), videos, saved\n"
+        "inversions (*.safetensors), or codes of W+ of this or another tool (*.npy, *.npz, *.pt)",
     )
     parser.add_argument(
         "--edit",

@@ -27,6 +27,7 @@ from sdic.evaluation.progress import ProgressBar
 from sdic.evaluation.quality import BATCH, generator_quality
 from sdic.evaluation.results import ResultsFile
 from sdic.evaluation.work import Evaluation, truths_folder
+from sdic.faces.finding import AlignSettings, check_settings
 from sdic.settings import require
 from sdic.utils.files import write_atomic
 from sdic.utils.tensors import resolve_device
@@ -40,6 +41,8 @@ class Settings:
     files in `methods`.
     methods: see `methods.resolve`; none are those of the domain.
     photos: a folder or zip; "" is the domain's own pictures.
+    align, face, landmarks, detector: how raw photos are aligned, see `sdic.faces.finding.AlignSettings`; "never" takes
+    them as they are.
     limit, edit_limit: how many pictures are inverted, and how many of them edited.
     generator: how many pictures its quality is measured on, 0 for none.
     changes: such as "yaw=5,10"; none is the domain's.
@@ -50,6 +53,10 @@ class Settings:
     domain: str = ""
     methods: list[str] = field(default_factory=list)
     photos: str = ""
+    align: str = "never"
+    face: str = "largest"
+    landmarks: str = ""
+    detector: str = "auto"
     limit: int = 1000
     edit_limit: int = 200
     generator: int = 0
@@ -66,6 +73,8 @@ class Settings:
         for name, least in (("limit", 1), ("edit_limit", 0), ("generator", 0), ("sheet", 0)):
             value = getattr(self, name)
             require(value >= least, f"{name.replace('_', '-')} must be at least {least}, got {value}")
+        require(bool(self.photos) or self.align == "never", "align is for photos, and none are named")
+        check_settings(AlignSettings(self.align, self.face, self.landmarks, self.detector))
         require(self.generator != 1, "generator must be 0 (not measured) or at least 2; some thousand are usual")
         if not self.domain and (not self.photos or not self.methods or name_methods(self.methods)):
             self.domain = next(name for name, entry in DOMAINS.items() if entry.truth)
@@ -104,7 +113,8 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     on_sheet: Sequence[str] = ()
     if settings.photos or source is None:
         looked_at = [entry.inverter.geometry for entry in methods if entry.inverter.geometry != geometry]
-        pictures = Photos(settings.photos, settings.limit, geometry, device, next(iter(looked_at), None))
+        align = AlignSettings(settings.align, settings.face, settings.landmarks, settings.detector)
+        pictures = Photos(settings.photos, settings.limit, geometry, device, next(iter(looked_at), None), align)
     else:
         pictures = drawn = source(settings.limit, geometry, changes, device)
         on_sheet = drawn.showcase(settings.edit_limit, settings.sheet) if changes else ()

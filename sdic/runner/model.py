@@ -21,14 +21,16 @@ from sdic.editing.directions import Located, check_fits, found_elsewhere
 from sdic.editing.words import Edit
 from sdic.errors import ConfigError, SdicError
 from sdic.evaluation.amounts import Measurer, network_of
+from sdic.faces.finding import Aligner
 from sdic.feature_networks import attribute_network, files_of, missing_file, perceptual_distance
 from sdic.loading import load, looked_through, model_that_refines, options_apart, weights_of_run
 from sdic.methods import METHODS, Inverter, find_method
 from sdic.methods.options import make_options, parse_value
 from sdic.methods.progress import Watch, nothing
-from sdic.pictures import domain_of
+from sdic.pictures import domain_of, is_of_faces
 from sdic.runner.records import FOLDER
 from sdic.runner.settings import RunSettings
+from sdic.types import Geometry
 from sdic.utils.files import sha256_of, write_atomic
 from sdic.utils.tensors import resolve_device
 
@@ -38,7 +40,7 @@ class LazyModel:
     hashing of weight files. local_rank: picks one of several GPUs."""
 
     def __init__(self, settings: RunSettings, local_rank: int | None = None):
-        self.settings = settings
+        self.settings, self.out = settings, Path(settings.out)
         self._local_rank = local_rank
         self._inverter: Inverter | None = None
         self._lock = threading.Lock()
@@ -74,6 +76,11 @@ class LazyModel:
         return resolve_device(self._device()).type == "cpu"
 
     @property
+    def at_once(self) -> int:
+        """Photos at a time."""
+        return self.settings.batch_size or (1 if self.on_cpu() else 4)
+
+    @property
     def inverter(self) -> Inverter:
         """The model itself; any thread may ask. Where it cannot be loaded, every asking fails alike."""
         with self._lock:
@@ -103,6 +110,40 @@ class LazyModel:
         return self._noted(
             f"domain of {self.identity['weights']}", lambda: (domain_of(self.inverter) or "") if known else None
         )
+
+    @functools.cached_property
+    def aligner(self) -> Aligner | None:
+        """What makes of raw photos what the model looks at; None where photos are taken as they are. ConfigError where
+        faces are to be aligned for pictures that are not square."""
+        asked = self.settings.aligning
+        if asked.align == "never" or (asked.align == "auto" and not self._of_faces()):
+            return None
+        height, width = self._geometry().input_size
+        if height != width:
+            raise ConfigError(
+                f"--align always: {self.settings.model} looks at {width}x{height} px, a face's crop is square"
+            )
+        return Aligner(asked)
+
+    @property
+    def blind(self) -> bool:
+        """Whether raw photos are to be aligned, and nothing that finds faces is here; False while that is unknown."""
+        known = self.named or self.loaded or self.settings.align != "auto"
+        return known and self.aligner is not None and self.aligner.blind
+
+    def _geometry(self) -> Geometry:
+        if self.named:
+            return DOMAINS[zoo.MODELS[self.settings.model].domain].geometry
+        return self.inverter.geometry
+
+    def _of_faces(self) -> bool:
+        name = zoo.MODELS[self.settings.model].domain if self.named else self.settings.domain
+        if name in DOMAINS:
+            return DOMAINS[name].faces
+        found = self._noted(
+            f"faces of {self.identity['weights']}", lambda: "yes" if is_of_faces(self.inverter) else "no"
+        )
+        return found == "yes"
 
     def described(self) -> dict[str, str | None]:
         """For the report: name, weights, and the domain where that is known without loading anything."""

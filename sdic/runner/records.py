@@ -95,13 +95,14 @@ def decided(item: Item) -> Outcome | None:
 @dataclass
 class Record:
     """One photo's record. outputs: path relative to OUT -> key, size, mtime_ns and sha256 of the file. last: what
-    became of it in the last run of several ranks."""
+    became of it in the last run of several ranks. faces: what was found in a raw photo (`sdic.runner.raw`)."""
 
     out: Path = Path()
     path: Path = Path()
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     last: dict[str, Any] = field(default_factory=dict)
+    faces: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, out: Path, stem: str) -> Record:
@@ -109,7 +110,8 @@ class Record:
         path = out / within_limits(f"{FOLDER}/records/{stem}", ".json")
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(out, path, dict(content["outputs"]), list(content["warnings"]), dict(content.get("last", {})))
+            extra = (dict(content.get(name, {})) for name in ("last", "faces"))
+            return cls(out, path, dict(content["outputs"]), list(content["warnings"]), *extra)
         return cls(out, path)
 
     def is_done(self, output: str, key: str) -> bool:
@@ -138,7 +140,7 @@ class Record:
     def save(self, run: str, outcome: Outcome) -> None:
         """Write the record, whole or not at all; with the outcome where `run` marks a run of several ranks."""
         self.last = {"run": run, **asdict(outcome)} if run else {}
-        content = {"outputs": self.outputs, "warnings": self.warnings, "last": self.last}
+        content = {"outputs": self.outputs, "warnings": self.warnings, "last": self.last, "faces": self.faces}
         with writing(self.path):
             write_atomic(self.path, json.dumps(content, indent=1))
 

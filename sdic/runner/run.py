@@ -17,9 +17,11 @@ from sdic.editing.lists import distinct, read_edits, restricted
 from sdic.editing.words import Edit, parse_edits, warn_of_limits
 from sdic.methods import slow_on_cpu
 from sdic.runner.inputs import Item, find
+from sdic.runner.jobs import SMALL
 from sdic.runner.looks import PHOTO, Looks, Shown, check_looks, sweeps
 from sdic.runner.model import LazyModel
-from sdic.runner.pipeline import SMALL, Pipeline
+from sdic.runner.pipeline import Pipeline
+from sdic.runner.raw import NO_DETECTOR
 from sdic.runner.records import DONE, SKIPPED, Outcome, OutputError, at_work, mark_of_run, others, writing
 from sdic.runner.report import Report, conclude, totals, versions
 from sdic.runner.settings import RunSettings, Share
@@ -46,6 +48,7 @@ def run(settings: RunSettings, command: str) -> int:
     edits = _edits(settings, model) if command == "edit" else []
     check_looks(settings.look, edits)
     notes = warn_of_limits(edits)
+    notes += [NO_DETECTOR] if model.blind else []
     notes += [slow] if (slow := slow_on_cpu(settings.precision)) and model.on_cpu() else []
     path = out / f"{share.name('report')}.json"
 
@@ -154,9 +157,11 @@ def _sheets(settings: RunSettings, share: Share, edits: Sequence[Edit], outcomes
     """The contact sheets of all photos that are done; their files' names."""
     rows = []
     for outcome in outcomes if settings.sheet_rows and settings.sheet_pages else ():
-        if outcome.status in (DONE, SKIPPED):
-            stem = outcome.outputs[0].removeprefix("inversion/")
-            pictures = [output for output in outcome.outputs if output.endswith(".png")]
+        stems = [path.removeprefix("inversion/") for path in outcome.outputs if path.startswith("inversion/")]
+        for stem in stems if outcome.status in (DONE, SKIPPED) else ():  # several where several faces were meant
+            made = [path for path in outcome.outputs if path.endswith(f"/{stem}")]
+            crops = [path for path in made if path.startswith("crops/")]
+            pictures = [f"inversion/{stem}", *crops] if crops else made
             rows.append(Row(outcome.name, (*(f"{folder}/{stem}" for folder in SMALL.values()), *pictures)))
     if not rows:
         return []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sdic.editing.manifest import check_domain
 from sdic.errors import ConfigError, did_you_mean
+from sdic.faces.finding import AlignSettings, check_settings
 from sdic.look import looks_of
 from sdic.methods import check_precision
 from sdic.utils.images import PIXEL_LIMIT
@@ -60,6 +61,10 @@ class RunSettings:
     options: of the model's method, by name.
     attributes: the network that measures amounts, "" for the domain's, "none" for amounts in the direction's own unit.
     rule: the option of that name, for edits alone.
+    align: "auto" cuts the faces out of raw photos for models of faces, "always" for any model of square pictures, and
+    out of photos that are aligned already too; "never" takes photos as they are.
+    face: "largest", "all", or the N-th from the left, counted from 1.
+    landmarks: a .csv or .json file of them, instead of a detector. detector: auto, mediapipe or yunet.
     device, precision: of the model.
     batch_size: photos at a time, 0 for 4, or 1 on a CPU (as fast there, and less is lost when a run is stopped).
     shard: "i/n", part i (from 0) of n of the sorted list.
@@ -86,6 +91,10 @@ class RunSettings:
     attributes: str = ""
     rule: str = ""
     options: dict[str, str] = field(default_factory=dict)
+    align: str = "auto"
+    face: str = "largest"
+    landmarks: str = ""
+    detector: str = "auto"
     device: str = "auto"
     precision: str = "fp32"
     batch_size: int = 0
@@ -104,11 +113,17 @@ class RunSettings:
             wrong = f"device must be one of {', '.join(DEVICES)}, got {device!r}"
             raise ConfigError(wrong + did_you_mean(device, DEVICES))
         check_precision(self.precision)
+        check_settings(self.aligning)
         for name, least in (("batch_size", 0), ("limit", 0), ("sheet_rows", 0), ("sheet_pages", 0), ("max_pixels", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         Share.of(self.shard)
         looks_of(self.look, self.fps)
+
+    @property
+    def aligning(self) -> AlignSettings:
+        """Those of them that say how raw photos are aligned."""
+        return AlignSettings(self.align, self.face, self.landmarks, self.detector)
 
     def check(self, command: str) -> None:
         """ConfigError for what a run cannot do without."""

@@ -11,6 +11,7 @@ import torch
 
 from sdic.errors import CheckpointError
 from sdic.evaluation.metrics import Networks
+from sdic.faces.finding import AlignSettings, check_settings
 from sdic.feature_networks import identity_network, perceptual_distance
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.methods import Inverter
@@ -27,6 +28,12 @@ class PhotosConfig:
     names: str = setting("", "a text file with one picture name a line: only those are used, in sorted order")
     limit: int = setting(0, "only the first so many pictures; 0: all")
     flip: bool = setting(True, "mirror each picture with probability 1/2")
+    align: Literal["never", "auto", "always"] = setting(
+        "never",
+        "cut the faces out of raw photos as they are read (auto: unless aligned already); `sdic align` does so once",
+    )
+    face: str = setting("largest", "which of several: largest, or the N-th from the left")
+    landmarks: str = setting("", "a .csv or .json file of them for the photos, instead of a detector")
     workers: int = setting(2, "loader processes")
     cache: Literal["off", "codes", "first_pass"] = setting(
         "off",
@@ -37,6 +44,12 @@ class PhotosConfig:
     def __post_init__(self) -> None:
         at_least(self, 0, "limit", "data.", "0 (all)")
         at_least(self, 0, "workers", "data.")
+        check_settings(self.aligning)
+
+    @property
+    def aligning(self) -> AlignSettings:
+        """Those that say how raw photos are aligned."""
+        return AlignSettings(self.align, self.face, self.landmarks)
 
 
 @dataclass
