@@ -99,17 +99,18 @@ class InverterTask(Task):
     # The loss ---------------------------------------------------------------------------------------------------------
 
     def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        inverter, photo = self.inverter, batch.photo
+        inverter, photo = self.inverter, channels_last(batch.photo)
         with self.autocast():
             known = None if self.photos.cache is None else self.photos.cache.complete(inverter, batch)
-            inversion = inverter._invert(photo, inverter.frozen_pass(photo, known))
+            frozen = {name: channels_last(value) for name, value in inverter.frozen_pass(photo, known).items()}
+            inversion = inverter._invert(photo, frozen)
             output = self.geometry.at_input_size(inversion.image)
         return self.terms(photo, output, inversion)
 
     def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
         """The loss in the photo's float32, whatever the networks ran in. output: [B, 3, H, W]."""
         with torch.autocast(photo.device.type, enabled=False):
-            return self.joint.of(photo, output.to(photo), inversion.to(photo))
+            return self.joint.of(photo, channels_last(output.to(photo)), inversion.to(photo))
 
     # What is measured, drawn, written ---------------------------------------------------------------------------------
 
@@ -197,6 +198,12 @@ class InverterTask(Task):
             return joint.of(photo, self.geometry.at_input_size(inversion.image), inversion)["loss"]
 
         return run
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Pictures and features [B, C, H, W] with their channels last in memory, so that all that is made of them follows
+    and no convolution rearranges its input; anything else as it is."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def entries() -> dict[str, Entry]:
