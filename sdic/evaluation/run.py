@@ -129,10 +129,11 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     if settings.generator and source is not None:
         quality = _quality(settings, source, methods[0], networks, out)
 
+    own = _own_codes(evaluation, out)
     results, edits = _summarise(evaluation, pictures.keys, edits_need)
     labels = list(results)
     gains = {label: summary.gain(results[labels[0]], results[label]) for label in labels[1:]}
-    text = _text(results, gains, edits, quality, networks, {} if source is None else source.attributes, edits_need)
+    text = _text(results, gains, edits, quality, networks, {} if source is None else source.attributes, edits_need, own)
     sheet_labels, rows = _sheet(evaluation, geometry.input_size[1])
     report = {
         "command": "evaluate",
@@ -148,6 +149,7 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
         "pictures": {**pictures.identity, "count": len(pictures.keys), "problems": pictures.problems},
         "results": results,
         "gain": {"over": labels[0], **gains},
+        "own_codes": own,
         "generator": quality,
         "sheet": "sheet.png" if rows else None,
     }
@@ -233,21 +235,38 @@ def _quality(
     return {**results[str(count)], "pictures": count}
 
 
+def _own_codes(evaluation: Evaluation, out: Path) -> dict[str, dict[str, float]]:
+    """By method, what the own codes of its generator have of `Nearness`; from a results file if measured before."""
+    found = {}
+    for entry in evaluation.methods:
+        known = entry.inverter.fingerprint
+        results = ResultsFile(out / "results", "own-codes", {"part": "own codes", "generator": known})
+        if known not in results:
+            results.add(known, evaluation.nearness(entry).of_own())
+        found[entry.label] = results[known]
+    return found
+
+
 def _summarise(evaluation: Evaluation, keys: Sequence[str], edits_need: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what `--json` writes, edits by the name of their rows in tables)."""
     results: dict[str, dict[str, Any]] = {}
     rows: dict[str, Any] = {}
     lacking = {name: cell for name, cell in evaluation.networks.lacking.items() if name != "attributes"}
     edited = [key for key in keys if key in evaluation.edited]
+    first_label = evaluation.methods[0].label
+    first_edits: list[dict[str, Any]] = []
     for entry in evaluation.methods:
         label = entry.label
         edits: dict[str, Any] = {}
         for (owner, way), file in evaluation.edits.items():
             if owner == label:
-                found = summary.of_edits(file.select(edited), lacking)
+                lines = file.select(edited)
+                found = summary.of_edits(lines, lacking, first_edits)
+                first_edits = first_edits or lines
                 rows[f"{label} ({way.replace('_', '-')})" if way else label] = found
                 edits |= {way: found} if way else found
-        inversions = summary.of_inversions(evaluation.inversions[label].select(keys), lacking)
+        first_lines = [] if label == first_label else evaluation.inversions[first_label].select(keys)
+        inversions = summary.of_inversions(evaluation.inversions[label].select(keys), lacking, first_lines)
         results[label] = {**inversions, "edits": edits_need or edits}
     first = next(iter(results))
     several = [name for name in evaluation.sheet_changes if len(rows[first].get(name, ())) > 1]
@@ -265,12 +284,18 @@ def _text(
     networks: MetricNetworks,
     attributes: Mapping[str, Attribute],
     edits_need: str,
+    own: Mapping[str, Mapping[str, float]],
 ) -> str:
     by = [f"{role} {entry['network']}" for role, entry in networks.weights.items() if "sha256" in entry]
+    first = next(iter(results))
     parts = [tables.inversion_table(results, gains), f"Metric networks: {', '.join(by) or 'none'}."]
+    parts += [
+        f"The generator's own codes have {own[first]['from_w']:.1f} (from W) and {own[first]['nscd']:.3f} (NSCD)."
+    ]
+    parts += [tables.INTERVALS, tables.interval_table(results)] if results[first]["images"] > 1 else []
     parts += [f"Edits: {edits_need}."] if edits_need else []
     parts += [tables.editing_table(edits), tables.changes_table(edits)] if edits else []
-    first = next(iter(results))
+    parts += [tables.differences_table(edits, first)] if edits and len(edits) > 1 else []
     for label, numbers in results.items():
         for name, found in numbers["edits"].get(BETTER, {}).items() if edits else ():
             parts.append(tables.better_sentence(name, attributes[name].unit, label, first, found))

@@ -13,6 +13,7 @@ import torch
 
 from sdic.direction import Direction
 from sdic.domains import Picture, Pictures
+from sdic.evaluation.codes import Nearness
 from sdic.evaluation.editing import edit_and_measure, label_of
 from sdic.evaluation.methods import MethodEntry
 from sdic.evaluation.metrics import at_input_size, measure
@@ -43,6 +44,7 @@ class Evaluation:
     on_sheet: Sequence[str]
     sheet_changes: dict[str, float]
     _warm: set[str] = field(default_factory=set)
+    _nearness: dict[str, Nearness] = field(default_factory=dict)
 
     def run(self, pictures: Pictures, total: int) -> None:
         """Measure what is not in the results files."""
@@ -62,6 +64,13 @@ class Evaluation:
         """How many measurements of these pictures are."""
         inversions = sum(key not in file for file in self.inversions.values() for key in keys)
         return inversions + sum(self._lacks(file, key) for file in self.edits.values() for key in keys)
+
+    def nearness(self, entry: MethodEntry) -> Nearness:
+        """What measures how near codes are to those of a method's generator; made when it is first asked for."""
+        known = entry.inverter.fingerprint
+        if known not in self._nearness:
+            self._nearness[known] = Nearness(entry.inverter.generator)
+        return self._nearness[known]
 
     def sheet_file(self, folder: str, key: str, attribute: str = "") -> str:
         """The file of a picture for the sheet, relative to `out`; `truths_folder` has photos and truths."""
@@ -88,6 +97,7 @@ class Evaluation:
                 progress.step(f"inverting with {entry.label}")
                 image = at_input_size(inversion.image, entry.inverter.measured)
                 found = measure(self.networks.able(INVERSION_METRICS), picture.photo, image, self.networks)
+                found |= self.nearness(entry).measure(inversion.latent)
                 results.add(picture.key, {**{name: value[0] for name, value in found.items()}, "seconds": seconds})
             for way, inverter in ways.items():
                 progress.step(f"editing with {entry.label}{f', {way}' if way else ''}")

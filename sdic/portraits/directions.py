@@ -1,15 +1,16 @@
 """InterFaceGAN (Shen et al. 2020) in W: a direction for every attribute, in the attribute's own unit.
 
 Codes are drawn, their pictures scored; a linear classifier between the two extremes has the direction as its normal.
-The direction is then measured: how far the score moves when codes move, so that strength 1 is one year or one degree.
+The direction is then measured: how far the score moves when codes move, so that strength 1 is one year or one degree,
+and how far the other scores move along.
 
-Shapes: N codes, D style width, K attributes.
+Shapes: N codes, D style width, L latent rows, K attributes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,12 @@ from sdic.direction import Direction
 from sdic.editing.boundaries import calibrate, classifier_normal, edit_vector
 from sdic.editing.directions import save_direction
 from sdic.editing.manifest import MANIFEST
-from sdic.errors import ConfigError
+from sdic.errors import ConfigError, UnknownNameError
+from sdic.portraits.params import field_spec
+from sdic.portraits.samples import LABELS
+from sdic.portraits.splits import split_params
+from sdic.portraits.truth import draw as draw_portraits
+from sdic.portraits.vector import vector_layout
 from sdic.settings import require, setting
 from sdic.training.frozen import require_network
 from sdic.training.task import Entry, grid, register
@@ -37,7 +43,8 @@ class DirectionsConfig:
 
     generator: str = setting("pretrained/portraits/generator.safetensors", "file of the generator")
     attributes: str = setting("pretrained/portraits/attributes.safetensors", "file of the attribute network")
-    names: list[str] = setting(["age", "yaw", "smile"], "its attributes that get a direction")
+    encoder: str = setting("", "file of an encoder: units are measured on its codes of portraits; empty: on own codes")
+    names: list[str] = setting(["age", "yaw", "smile"], "what gets a direction: its attributes, or other parameters")
     units: list[str] = setting(["years", "degrees", "of the smile's scale, -1 to 1"], "what strength 1 of each is")
     spans: list[float] = setting([40.0, 40.0, 1.0], "the largest changes asked for, in these units")
     defaults: list[float] = setting([20.0, 20.0, 0.5], "the strength of each where none is asked for")
@@ -48,7 +55,7 @@ class DirectionsConfig:
     along: Literal["normal", "covariance"] = setting(
         "covariance", "the shortest move by Euclid's length (as published) or by that of the codes' covariance"
     )
-    probes: int = setting(256, "codes on which a unit is calibrated")
+    probes: int = setting(256, "codes on which a unit and purity are measured")
     domain: str = setting("portraits", "the domain in the manifest, and the folder of the files")
     folder: str = setting("editings", "holds manifest.yaml")
     seed: int = setting(0, "of the codes")
@@ -60,50 +67,83 @@ class DirectionsConfig:
         require(0 < self.extremes <= 0.5, f"extremes is a share of at most a half, got {self.extremes}")
 
 
+def readouts(network: Any, names: Sequence[str]) -> Callable[[Tensor], Tensor]:
+    """What reads the named attributes off pictures: [N, 3, H, W] -> [N, K], each in its unit.
+
+    A name is one of the network's attributes, or a parameter of portraits that it was trained on beside them, as the
+    renderer counts it; of a colour, the mean of its channels. ConfigError for what it does not know.
+    """
+    known = network.config.names
+    layout = {name: places for name, places in vector_layout().items() if not field_spec(name).choices}
+    further = layout if network.config.extra == LABELS else {}
+    for name in names:
+        if name not in known and name not in further:
+            raise UnknownNameError("attribute of the network", name, [*known, *further])
+
+    def read(pictures: Tensor) -> Tensor:
+        found = network.outputs(network.pooled(pictures)).float()
+        first, rest = network.in_units(found), found[:, len(known) :]
+        columns = []
+        for name in names:
+            if name in known:
+                columns.append(first[:, known.index(name)])
+            else:
+                spec, scaled = field_spec(name), rest[:, further[name]].mean(1)
+                columns.append((scaled + 1) / 2 * (spec.high - spec.low) + spec.low)
+        return torch.stack(columns, 1)
+
+    return read
+
+
+def purity(before: Tensor, after: Tensor, spread: Tensor, step: float) -> list[float]:
+    """How far each of K attributes moves for one unit of a direction, in units of its own spread: K numbers.
+
+    before, after [N, K]: attributes without and with a move of `step` units. spread [K]: standard deviations over the
+    generator's pictures. The mean over pictures of the size of the change: changes of either sign do not cancel.
+    """
+    return ((after - before).abs().mean(0) / spread / abs(step)).tolist()
+
+
 @torch.no_grad()
 def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
     """Find, calibrate and write all directions and their manifest; returns what was measured, by name."""
     device = resolve_device(config.device)
     generator: Any = require_network(config.generator, "generator", "finding directions").to(device)
     network: Any = require_network(config.attributes, "attribute_net", "finding directions").to(device)
-    missing = [name for name in config.names if name not in network.config.names]
-    if missing:
-        raise ConfigError(f"names: {config.attributes} knows {', '.join(network.config.names)}, not {missing[0]}")
+    read, rows = readouts(network, config.names), generator.config.latent_rows
 
     def attributes(codes: Tensor) -> Tensor:
-        parts = []
-        for part in codes.split(config.batch):
-            latent = part[:, None].expand(-1, generator.config.latent_rows, -1)
-            parts.append(network(generator.synthesis(latent).clamp(-1, 1)))
-        return torch.cat(parts)
+        latents = codes if codes.ndim == 3 else codes[:, None].expand(-1, rows, -1)
+        return torch.cat([read(generator.synthesis(part).clamp(-1, 1)) for part in latents.split(config.batch)])
 
     draw = torch.Generator().manual_seed(config.seed)
     z = torch.randn(config.samples, generator.config.style_dim, generator=draw)
     codes = generator.mapping(z.to(device))
     scores = attributes(codes)
-    columns = [network.config.names.index(name) for name in config.names]
-    found = [classifier_normal(codes, scores[:, column], config.extremes) for column in columns]
+    found = [classifier_normal(codes, column, config.extremes) for column in scores.t()]
     normals = torch.stack([normal for normal, _ in found])
-    probes = codes[: config.probes]
+    probes = _inverted(config, device) if config.encoder else codes[: config.probes]
+    before, spread = attributes(probes), scores.std(0)
     covariance = torch.cov(codes.t()) if config.along == "covariance" else None
     report: dict[str, dict[str, Any]] = {}
     cards = []
     vectors: list[Direction] = []
     folder = Path(config.folder) / config.domain
-    for place, (name, column) in enumerate(zip(config.names, columns, strict=True)):
+    for place, name in enumerate(config.names):
         chosen = (normals, place) if config.condition else (normals[place : place + 1], 0)
         normal = edit_vector(*chosen, covariance)
-        curve = calibrate(probes, normal, lambda w, c=column: attributes(w)[:, c], config.spans[place])  # type: ignore[misc]
+        curve = calibrate(probes, normal, lambda w, k=place: attributes(w)[:, k], config.spans[place])  # type: ignore[misc]
         delta = normal * curve.per_unit
         step = config.defaults[place]
-        before, after = attributes(probes).mean(0), attributes(probes + step * delta).mean(0)
-        side = {
-            other: float((after - before)[c]) for other, c in zip(config.names, columns, strict=True) if other != name
-        }
+        after = attributes(probes + step * delta)
+        moved = dict(zip(config.names, (after - before).mean(0).tolist(), strict=True))
+        moves = purity(before, after, spread, step)
         report[name] = {
             "accuracy": found[place][1],
+            "spread": float(spread[place]),
             **asdict(curve),
-            "side_effects": {"at": step, **side},
+            "side_effects": {"at": step, **{other: value for other, value in moved.items() if other != name}},
+            "purity": dict(zip(config.names, moves, strict=True)),
         }
         source = {"found": f"linear SVM on {config.samples} codes, extremes {config.extremes:g}, seed {config.seed}"}
         direction = Direction(delta.cpu(), name=name, unit=config.units[place], limits=curve.limits, source=source)
@@ -113,6 +153,13 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
     write_png(folder / "sheet.png", sheet(generator, vectors, config.spans, codes[:2]))
     write_cards(Path(config.folder) / MANIFEST, config.domain, cards)
     return report
+
+
+def _inverted(config: DirectionsConfig, device: torch.device) -> Tensor:
+    """[N, L, D]: an encoder's codes of portraits, with details, that nothing was trained on."""
+    encoder: Any = require_network(config.encoder, "encoder", "finding directions").to(device)
+    photos = draw_portraits(split_params("validation", config.probes), encoder.config.input_size, device)
+    return torch.cat([encoder(part) for part in photos.split(config.batch)])
 
 
 def sheet(generator: Any, directions: Sequence[Direction], spans: Sequence[float], codes: Tensor) -> Tensor:
@@ -168,4 +215,4 @@ def _run(config: DirectionsConfig) -> int:
     return 0
 
 
-register("directions", Entry(DirectionsConfig, None, "portraits: age, yaw and smile in W, in their units", _run))
+register("directions", Entry(DirectionsConfig, None, "portraits: age, yaw, smile and more in W, in their units", _run))

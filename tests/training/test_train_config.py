@@ -47,7 +47,7 @@ def test_off_is_a_word_where_a_text_is_asked_for(tmp_path: Path):
 
 def test_portraits_have_the_papers_ablations():
     changed = {path.stem for path in ON_PORTRAITS if path.parent.name == "ablations"}
-    assert changed >= {"no_sc", "no_att", "no_sc_no_att", "affine_fusion", "layer1", "layer3"}
+    assert changed >= {"full", "no_sc", "no_att", "no_sc_no_att", "affine_fusion", "layer3", "layer7", "difference"}
 
 
 def test_ffhq_is_the_papers_text_and_its_release_the_authors_code():

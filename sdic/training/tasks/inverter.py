@@ -114,13 +114,15 @@ class InverterTask(Task):
     def parts(self, phase: str, batch: Batch) -> Iterator[dict[str, Tensor]]:
         """The loss of every pass of the method; terms are those of the last one."""
         inverter, step = self.inverter, Step(self.images, self.own_weights, self.config.model)
+        photo = channels_last(batch.photo)
         if self.critic is not None and phase in CodeCritic.PHASES:
             with torch.no_grad(), self.autocast():
-                code = inverter.code_in_training(batch.photo, step)
+                code = inverter.code_in_training(photo, step)
             yield self.critic.loss(phase, code[:, : self.opened].float())
             return
         with self.autocast():
-            passes = inverter.training_passes(batch.photo, self.frozen_pass(batch), step)
+            frozen = {name: channels_last(value) for name, value in self.frozen_pass(batch).items()}
+            passes = inverter.training_passes(photo, frozen, step)
         while True:
             with self.autocast():  # not around `yield`: it would be in force outside
                 passed = next(passes, None)
@@ -128,7 +130,7 @@ class InverterTask(Task):
                     return
                 target, output = passed.compared(self.geometry)
             terms = self.terms(target, output, passed.inversion)
-            own = {name: value.to(batch.photo) for name, value in passed.terms.items() if self.own_weights[name] > 0}
+            own = {name: value.to(photo) for name, value in passed.terms.items() if self.own_weights[name] > 0}
             loss = sum((self.own_weights[name] * value for name, value in own.items()), terms["loss"])
             yield {**terms, **own, "loss": loss} if passed.last else {"loss": loss}
 
@@ -139,12 +141,12 @@ class InverterTask(Task):
     def frozen_pass(self, batch: Batch) -> dict[str, Tensor]:
         """What the frozen networks make of a batch, from the cache where there is one."""
         known = None if self.photos.cache is None else self.photos.cache.complete(self.inverter, batch)
-        return self.inverter.frozen_pass(batch.photo, known)
+        return self.inverter.frozen_pass(channels_last(batch.photo), known)
 
     def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
         """The joint loss in the photo's float32, whatever the networks ran in. photo, output: [B, 3, H, W]."""
         with torch.autocast(photo.device.type, enabled=False):
-            terms = self.joint.of(photo, output.to(photo), inversion.to(photo))
+            terms = self.joint.of(photo, channels_last(output.to(photo)), inversion.to(photo))
             weights, code = self.config.loss, inversion.latent.to(photo)[:, : self.opened]
             if weights.offsets > 0:
                 terms["offsets"] = offset_norms(code, code.shape[1])
@@ -246,6 +248,12 @@ class InverterTask(Task):
             return joint.of(*passed.compared(self.geometry), passed.inversion)["loss"] + sum(passed.terms.values())
 
         return run
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Pictures and features [B, C, H, W] with their channels last in memory, so that all that is made of them follows
+    and no convolution rearranges its input; anything else as it is."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def entries() -> dict[str, Entry]:

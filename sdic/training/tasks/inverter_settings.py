@@ -76,6 +76,9 @@ class LossConfig:
     lpips: float = setting(0.8, "weight of the perceptual distance")
     id: float = setting(0.2, "weight of 1 - cosine of the identities")
     edit: float = setting(0.5, "weight of the distance from the first code and feature")
+    map: float = setting(
+        0.0, "weight of the squared error of the discrepancy map to photo less first reconstruction (not the paper's)"
+    )
     l2_form: Literal["mse", "euclidean"] = setting("mse", "mean squared error (all tables), or norm (the text)")
     lpips_weights: str = setting(
         "pretrained",
@@ -94,9 +97,10 @@ class LossConfig:
     pool: int = setting(50, "codes of either kind that it remembers")
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "l2 lpips id edit offsets critic pool", "loss.")
+        at_least(self, 0, "l2 lpips id edit map offsets critic pool", "loss.")
         at_least(self, 1, "critic_r1_every", "loss.")
-        require(self.l2 + self.lpips + self.id + self.edit > 0, "loss.l2, loss.lpips, loss.id and loss.edit are all 0")
+        total = self.l2 + self.lpips + self.id + self.edit + self.map
+        require(total > 0, "loss.l2, loss.lpips, loss.id, loss.edit and loss.map are all 0")
         require(
             self.lpips == 0 or self.lpips_weights not in ("", "none"),
             f"loss.lpips is {self.lpips} but loss.lpips_weights is {self.lpips_weights or 'empty'}; set loss.lpips=0, "
@@ -193,5 +197,5 @@ def build_networks(config: InverterConfig, device: torch.device) -> Networks:
 
 def build_loss(config: InverterConfig, networks: Networks) -> JointLoss:
     """The joint loss that `loss.*` describes."""
-    weights = LossWeights(config.loss.l2, config.loss.lpips, config.loss.id, config.loss.edit)
+    weights = LossWeights(config.loss.l2, config.loss.lpips, config.loss.id, config.loss.edit, config.loss.map)
     return JointLoss(weights, networks.lpips, networks.embedder, config.loss.l2_form, config.loss.edit_form)
