@@ -101,6 +101,7 @@ class Inversion:
         base_feature: [B, C, h, w], the generator's own feature G_k(w) at `layer`.
         initial_image: [B, 3, h0, w0], the first reconstruction as the method looked at it, clamped to [-1, 1].
         discrepancy: [B, 3, h0, w0], the discrepancy map.
+        Names with a dot (tuned.WEIGHT, noise.LAYER) are parts of the picture that only their method can draw.
     """
 
     image: Tensor

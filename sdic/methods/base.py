@@ -20,12 +20,12 @@ from sdic.changes import Noise
 from sdic.checkpoints import kind_of
 from sdic.direction import Direction
 from sdic.editing.transport import carried, with_signature
-from sdic.errors import ConfigError, SdicError, did_you_mean
+from sdic.errors import ConfigError, did_you_mean
 from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
 from sdic.methods.options import NoOptions, carries, make_options
 from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.progress import Watch, nothing
-from sdic.methods.rendering import fitted, paired, recomputed
+from sdic.methods.rendering import check_whose, fitted, paired, recomputed
 from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
@@ -70,6 +70,8 @@ class Inverter(ABC, nn.Module):
     """Whether it goes on from a first code, its own or another method's (`methods.refining`)."""
     looks_through: ClassVar[tuple[str, ...]] = ()
     """Networks of the domain that its own losses look through, each the attribute of its name: "perceptual"."""
+    draws_with: ClassVar[str] = ""
+    """What extras begin with, before a dot, that a picture cannot be drawn without: only this method can edit them."""
     generator: Generator
 
     def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
@@ -155,11 +157,7 @@ class Inverter(ABC, nn.Module):
         options say that it is another picture.
         """
         method = self.with_options(**options) if options else self
-        if inversion.generator and inversion.generator != self.fingerprint:
-            raise SdicError(
-                f"this inversion was made with generator {inversion.generator[:12]}, and {self.name} has "
-                f"{self.fingerprint[:12]}; invert the photo again with this model"
-            )
+        check_whose(inversion, self.name, self.fingerprint, self.draws_with)
         directions, strengths = paired(direction, strength)
         count = max([len(inversion), *(s.numel() for s in strengths if s.ndim > 0)])
         for amount in strengths:

@@ -11,8 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from sdic.changes import Noise
 from sdic.direction import Direction
+from sdic.errors import SdicError
 from sdic.networks.stylegan2 import Synthesis
-from sdic.types import GeneratorState
+from sdic.types import GeneratorState, Inversion
 
 
 def fitted(photo: Tensor, size: tuple[int, int]) -> Tensor:
@@ -43,3 +44,20 @@ def paired(
     if len(amounts) != len(direction):
         raise ValueError(f"{len(direction)} directions need as many strengths, got {len(amounts)}")
     return list(direction), [torch.as_tensor(amount, dtype=torch.float32).cpu() for amount in amounts]
+
+
+def check_whose(inversion: Inversion, name: str, generator: str, draws_with: str) -> None:
+    """SdicError where a model cannot edit an inversion: it was made with another generator, or holds what only the
+    method that made it can draw with (extras with a dot in their names)."""
+    if inversion.generator and inversion.generator != generator:
+        raise SdicError(
+            f"this inversion was made with generator {inversion.generator[:12]}, and {name} has {generator[:12]}; "
+            "invert the photo again with this model"
+        )
+    parts = {extra.partition(".")[0] for extra in inversion.extras if "." in extra}
+    foreign = sorted(parts - {draws_with})
+    if foreign:
+        raise SdicError(
+            f"this inversion, made by {inversion.method or 'another model'}, holds {foreign[0]!r}: without it it is "
+            f"another picture, and {name} does not draw with that; edit it with the model and --refine that made it"
+        )
