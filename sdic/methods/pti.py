@@ -148,8 +148,8 @@ class PTIInverter(Refiner):
         if not any(name.startswith(TUNED) for name in inversion.extras):  # a code by itself
             return self.generator.synthesis(latent, noise=self.noise)
         images = [
-            self.synthesis_of(one.extras)(code, noise=self.noise)
-            for one, code in zip(inversion, latent.split(1), strict=True)
+            self.synthesis_of(inversion[index].extras)(code, noise=self.noise)
+            for index, code in enumerate(latent.split(1))
         ]
         return torch.cat(images)
 
