@@ -235,6 +235,6 @@ def test_what_only_the_method_can_draw_is_edited_by_it_alone(photos: Tensor, met
     with pytest.raises(SdicError, match=rf"made by tiny-e4e\+{method}, holds .* tiny-e4e does not draw with that"):
         sdic.load("tiny-e4e", "cpu").edit(inversion, direction, 1.0)
     name, part = next(iter(inversion.extras.items()))
-    for extras in ({**inversion.extras, name: part[:, :1]}, {f"{name}x": part}):
+    for extras in ({**inversion.extras, name: part[..., :1]}, {f"{name}x": part}):
         with pytest.raises((CheckpointError, ValueError), match=r"damaged inversion|must be one of"):
             model.edit(replace(inversion, extras=extras), direction, 1.0)
