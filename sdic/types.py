@@ -103,6 +103,7 @@ class Inversion:
         discrepancy: [B, 3, h0, w0], the discrepancy map.
         crop: [B, 11], where each image lies in its raw photo (`sdic.faces.alignment.FaceCrop.numbers`); zeros for
         photos that were not cropped.
+        Names with a dot (tuned.WEIGHT, noise.LAYER) are parts of the picture that only their method can draw.
     """
 
     image: Tensor

@@ -97,7 +97,8 @@ def _model(name: str, known: Domain | None) -> str:
     cards = _cards(known)
     if refines(name):
         first, *others = name.split("+")
-        return "+".join([_model(first, known), *(model_that_refines(word, known and known.name) for word in others)])
+        domain = None if known is None else known.name
+        return "+".join([_model(first, known), *(model_that_refines(word, domain) for word in others)])
     if name in METHODS:
         found = [card.name for card in cards.values() if card.method == name]
         require(len(found) < 2, f"there are several models of {name!r}: name one of {', '.join(found)}")

@@ -49,6 +49,8 @@ class Evaluation:
     def run(self, pictures: Pictures, total: int) -> None:
         """Measure what is not in the results files."""
         with closing(ProgressBar(total, "measurement")) as progress:
+            for entry in self.methods:
+                entry.inverter.watch = progress.within
             for picture in pictures.read(self.lacking, self.lacking_edits):
                 self._do(picture, progress)
 

@@ -76,6 +76,8 @@ class Inverter(ABC, nn.Module):
     """Whether it goes on from a first code, its own or another method's (`methods.refining`)."""
     looks_through: ClassVar[tuple[str, ...]] = ()
     """Networks of the domain that its own losses look through, each the attribute of its name: "perceptual"."""
+    draws_with: ClassVar[str] = ""
+    """What extras begin with, before a dot, that a picture cannot be drawn without: only this method can edit them."""
     generator: Generator
     mask: Tensor | None = None
     """Of the edit under way, [1, 1, R, R]."""

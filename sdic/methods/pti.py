@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdic.direction import Direction
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.methods.progress import Watch, nothing
 from sdic.methods.refining import Refiner
 from sdic.methods.registry import register
@@ -78,6 +78,7 @@ class PTIInverter(Refiner):
     Options = PTIOptions
     looks_through = ("perceptual",)
     tiny: ClassVar[dict[str, Any]] = {"steps": 3, "pivot_steps": 3, "perceptual": "none"}
+    draws_with = "tuned"
     perceptual: Any
 
     def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
@@ -131,19 +132,24 @@ class PTIInverter(Refiner):
 
     @torch.no_grad()
     def synthesis_of(self, extras: Mapping[str, Tensor]) -> Synthesis:
-        """The tuned synthesis of an inversion of one image: a copy, frozen."""
+        """The tuned synthesis of an inversion of one image: a copy, frozen. CheckpointError for weights that do not
+        fit."""
         tuned = copy.deepcopy(self.generator.synthesis)
         for name, value in tuned.named_parameters():
-            value.add_(extras[TUNED + name][0].to(value))
+            change = extras.get(TUNED + name)
+            if change is None or change.shape != (1, *value.shape):
+                found = "nothing" if change is None else list(change.shape)
+                raise CheckpointError(f"damaged inversion: {TUNED}{name} should be {[1, *value.shape]}, found {found}")
+            value.add_(change[0].to(value))
         return tuned
 
     def _edit(self, inversion: Inversion, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:
         latent = inversion.latent + self.shift(inversion.latent, directions, strengths)
-        if f"{TUNED}const" not in inversion.extras:  # a code by itself
+        if not any(name.startswith(TUNED) for name in inversion.extras):  # a code by itself
             return self.generator.synthesis(latent, noise=self.noise)
         images = [
-            self.synthesis_of(one.extras)(code, noise=self.noise)
-            for one, code in zip(inversion, latent.split(1), strict=True)
+            self.synthesis_of(inversion[index].extras)(code, noise=self.noise)
+            for index, code in enumerate(latent.split(1))
         ]
         return torch.cat(images)
 

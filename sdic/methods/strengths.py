@@ -17,11 +17,24 @@ if TYPE_CHECKING:
 
 
 def own(inverter: Inverter, inversion: Inversion) -> Inversion:
-    """The inversion on the inverter's device; SdicError for one of another generator."""
-    if inversion.generator and inversion.generator != inverter.fingerprint:
+    """The inversion on the inverter's device.
+
+    SdicError for one that it cannot edit: of another generator, or one that holds what only the method that made it can
+    draw with (extras with a dot in their names).
+    """
+    generator = inverter.fingerprint
+    if inversion.generator and inversion.generator != generator:
         raise SdicError(
             f"this inversion was made with generator {inversion.generator[:12]}, and {inverter.name} has "
-            f"{inverter.fingerprint[:12]}; invert the photo again with this model"
+            f"{generator[:12]}; invert the photo again with this model"
+        )
+    parts = {extra.partition(".")[0] for extra in inversion.extras if "." in extra}
+    foreign = sorted(parts - {inverter.draws_with})
+    if foreign:
+        raise SdicError(
+            f"this inversion, made by {inversion.method or 'another model'}, holds {foreign[0]!r}: without it it is "
+            f"another picture, and {inverter.name} does not draw with that; edit it with the model and --refine that "
+            "made it"
         )
     return inversion.to(inverter.device)
 

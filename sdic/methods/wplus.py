@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sdic.direction import Direction
+from sdic.errors import CheckpointError
 from sdic.methods.refining import Refiner
 from sdic.methods.registry import register
 from sdic.methods.search import (
@@ -67,6 +68,7 @@ class WPlusInverter(Refiner):
     looks_through = ("perceptual",)
     tiny: ClassVar[dict[str, Any]] = {"steps": 4, "perceptual": "none"}
     gives_code = True
+    draws_with = "noise"
     perceptual: Any
 
     def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
@@ -107,7 +109,11 @@ class WPlusInverter(Refiner):
 
     def _drawn(self, latent: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         """G(latent) with the noise maps of an inversion."""
-        maps = {int(name.removeprefix(MAP)): noise for name, noise in extras.items() if name.startswith(MAP)}
+        known = {f"{MAP}{layer}": layer for layer in range(self.rows - 1)}
+        unknown = [name for name in extras if name not in known]
+        if unknown:
+            raise CheckpointError(f"damaged inversion: {unknown[0]} is no noise map of this generator")
+        maps = {known[name]: noise for name, noise in extras.items()}
         return self.generator.synthesis(latent, noise=maps or self.noise)
 
     def _edit(self, inversion: Inversion, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:

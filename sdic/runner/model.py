@@ -91,7 +91,7 @@ class LazyModel:
                 try:
                     with warnings.catch_warnings():
                         warnings.filterwarnings("ignore", "precision .* slow")  # the run has said so
-                        options = {**self.composed, **self._options}
+                        options: dict[str, Any] = {**self.composed, **self._options}
                         inverter = load(self.settings.model, self._device(), precision=precision, **options)
                     inverter.watch = self.watch
                     self._check_options(type(inverter))
