@@ -37,7 +37,8 @@ def tiny_bundle(seed: int = 0, resolution: int = RESOLUTION, method: str = "sdic
         networks: dict[str, nn.Module] = {"generator": generator, "encoder": encoder}
         kind = find_method(method)
         if kind.trains:
-            chosen = kind.Settings(**{**kind.tiny, **settings})
+            chosen = kind.Settings(**kind.tiny)
+            vars(chosen).update(settings)
             networks |= kind.trainable(chosen, generator, geometry)
             options = kind.options_of(chosen)
     for network in networks.values():

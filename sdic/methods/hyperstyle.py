@@ -129,8 +129,7 @@ class HyperStyleInverter(IterativeInverter):
 
     def _code(self, photo: Tensor) -> Tensor:
         if isinstance(self.encoder, WEncoder):
-            code = self.encoder(photo) + self.hypernet.latent_avg[0]
-            return code[:, None].expand(-1, self.generator.config.latent_rows, -1)
+            return self.encoder(photo)[:, None] + self.hypernet.latent_avg
         return self.encoder(photo, 1 if self.options.space == "w" else None)
 
     def passes(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Iterator[Inversion]:
