@@ -75,6 +75,7 @@ def start_in_w(encoder: E4E, generator: Generator, share: float) -> None:
     z = torch.randn(4096, generator.config.style_dim, generator=torch.Generator().manual_seed(0))
     values, vectors = torch.linalg.eigh(torch.cov(generator.mapping(z.to(generator.latent_avg)).double().cpu().t()))
     spread = share * vectors * values.clamp_min(0).sqrt()
-    for head in encoder.heads:
-        weight: Any = head.linear.weight
+    heads: Any = encoder.heads
+    for head in heads:
+        weight = head.linear.weight
         weight.copy_(spread.to(weight) @ weight)

@@ -94,11 +94,11 @@ class HyperStyleInverter(IterativeInverter):
         cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
     ) -> dict[str, nn.Module]:
         sizes = generator.config
-        outputs = [sizes.layer_channels(layer) for layer in range(sizes.layers)]
+        outputs = tuple(sizes.layer_channels(layer) for layer in range(sizes.layers))
         names = ("blocks", "widths", "wide_inner", "narrow_inner", "shared")
         config = HyperNetConfig(
             *((outputs[0], *outputs[:-1]), outputs, sizes.latent_rows, sizes.style_dim),
-            layers=settings.layers or range(sizes.layers),
+            layers=tuple(settings.layers or range(sizes.layers)),
             wide=max(outputs),
             input_size=max(geometry.input_size),
             **{name: getattr(settings, name) for name in names},

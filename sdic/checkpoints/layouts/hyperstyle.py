@@ -72,9 +72,10 @@ def _read(content: Any, bundle: Bundle) -> None:
     mean = mean_rows(latent_avg, sizes, what)
     part["latent_avg"] = (generator.latent_avg if mean is None else mean).expand(sizes.latent_rows, -1).clone()
     outputs = [sizes.layer_channels(layer) for layer in layers]
-    inner = {"wide_inner": len(wide), "narrow_inner": len(narrow)}
     config = HyperNetConfig(
-        (outputs[0], *outputs[:-1]), tuple(outputs), sizes.latent_rows, sizes.style_dim, tuple(layers), **inner
+        *((outputs[0], *outputs[:-1]), tuple(outputs), sizes.latent_rows, sizes.style_dim, tuple(layers)),
+        wide_inner=len(wide),
+        narrow_inner=len(narrow),
     )
     read_network(bundle, "hypernet", config, part, hypernet_rules(layers), "hypernet.")
     bundle.source["method"] = "hyperstyle"

@@ -128,8 +128,10 @@ class InverterTask(Task):
         inverter, photo = self.inverter, batch.photo
         if self.critic is not None and phase in CodeCritic.PHASES:
             with torch.no_grad(), self.autocast():
-                iterative = isinstance(inverter, IterativeInverter)
-                code = inverter.first_code(photo) if iterative else inverter._invert(photo).latent
+                if isinstance(inverter, IterativeInverter):
+                    code = inverter.first_code(photo)
+                else:
+                    code = inverter._invert(photo).latent
             return self.critic.loss(phase, code[:, : self.opened].float())
         with self.autocast():
             inversion = inverter._invert(photo, self.frozen_pass(batch))
