@@ -22,7 +22,7 @@ from sdic.networks.hyperstyle import Gains, HyperNet, HyperNetConfig, WEncoder
 from sdic.networks.irse import WIDTHS
 from sdic.networks.resnet import RESNET34
 from sdic.networks.stylegan2 import Generator
-from sdic.settings import at_least, setting
+from sdic.settings import at_least, require, setting
 from sdic.types import Geometry, Inversion
 
 PASSES = "how often the hypernetwork looks at photo and reconstruction (the paper's T)"
@@ -60,6 +60,11 @@ class HyperStyleSettings:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "passes wide_inner narrow_inner", "model.")
+        require(
+            not getattr(self, "activation_checkpointing", False),
+            "model.activation_checkpointing: weights that differ from photo to photo cannot be recomputed; lower "
+            "optim.batch, or raise optim.accumulate",
+        )
 
 
 @register

@@ -31,5 +31,6 @@ class IterativeInverter(Inverter):
         """Called before a training step, after so many images: what changes as a training goes on."""
 
     def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
-        *_, last = self.passes(photo, frozen)
-        return last
+        for inversion in self.passes(photo, frozen):  # noqa: B007 - only the last is kept in memory
+            pass
+        return inversion

@@ -185,3 +185,18 @@ def test_bf16_stays_close(method: str, photos: torch.Tensor) -> None:
     assert 0 < (other.image - inversion.image).abs().mean() < 0.1 * inversion.image.std()
     edits = [one.edit(inversion, DIRECTION, 1.0) for one in (exact, lower)]
     assert 0 < (edits[0] - edits[1]).abs().mean() < 0.1 * edits[0].std()
+
+
+def test_a_new_encoder_may_begin_with_the_body_of_another(tmp_path: Path) -> None:
+    held = tiny_bundle(4, method="psp").networks
+    write_native(tmp_path / "a.safetensors", {"encoder": held["encoder"]})
+    expected: Any = held["encoder"]
+    for method in ("psp", "restyle"):
+        made: Any = tiny_bundle(0, method=method, body_from=str(tmp_path / "a.safetensors")).networks["encoder"]
+        own = tiny_bundle(0, method=method).networks["encoder"]
+        for name, value in made.body.state_dict().items():
+            assert torch.equal(value[:, :3] if name == "stem.conv.weight" else value, expected.body.state_dict()[name])
+        assert torch.equal(made.heads[0].linear.weight, own.heads[0].linear.weight)  # type: ignore[union-attr, index]
+    for path, said in ((tmp_path / "b.safetensors", "no such file"), (tmp_path / "a.safetensors", "holds no body")):
+        with pytest.raises(ConfigError, match=said):
+            tiny_bundle(0, method="psp", body_from=str(path), widths=[8, 8, 8, 8])
