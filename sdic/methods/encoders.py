@@ -90,7 +90,8 @@ def copy_body(encoder: E4E, path: Path) -> None:
     for body in (body for body in bodies if type(body) is type(encoder.body)):
         found: dict[str, Tensor] = body.state_dict()  # type: ignore[union-attr]
         if found.keys() == own.keys() and all(found[name].shape[:1] == own[name].shape[:1] for name in own):
-            found[stem] = torch.cat([found[stem], own[stem][:, found[stem].shape[1] :]], 1)
+            first = found[stem][:, : own[stem].shape[1]]
+            found[stem] = torch.cat([first, own[stem][:, first.shape[1] :]], 1)
             encoder.body.load_state_dict(found)
             return
     raise ConfigError(f"model.body_from={path}: holds no body of the sizes that model.blocks and model.widths ask for")
