@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from sdic.methods.base import Inverter
-from sdic.methods.encoders import EncoderSettings, encoder_for
+from sdic.methods.encoders import EncoderSettings, encoder_for, picture_of
 from sdic.methods.registry import register
 from sdic.networks.e4e import E4E
 from sdic.networks.stylegan2 import Generator
@@ -39,8 +39,7 @@ class E4EInverter(Inverter):
 
     def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
         latent = self.code_of(photo)
-        image = self.generator.synthesis(latent, noise=self.noise)
-        return Inversion(image=image, latent=latent, base_latent=latent)
+        return Inversion(image=picture_of(self, latent), latent=latent, base_latent=latent)
 
 
 @register

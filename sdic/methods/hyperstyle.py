@@ -22,7 +22,7 @@ from sdic.networks.hyperstyle import Gains, HyperNet, HyperNetConfig, WEncoder
 from sdic.networks.irse import WIDTHS
 from sdic.networks.resnet import RESNET34
 from sdic.networks.stylegan2 import Generator
-from sdic.settings import at_least, setting
+from sdic.settings import at_least, require, setting
 from sdic.types import Geometry, Inversion
 
 PASSES = "how often the hypernetwork looks at photo and reconstruction (the paper's T)"
@@ -60,6 +60,11 @@ class HyperStyleSettings:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "passes wide_inner narrow_inner", "model.")
+        require(
+            not getattr(self, "activation_checkpointing", False),
+            "model.activation_checkpointing: weights that differ from photo to photo cannot be recomputed; lower "
+            "optim.batch, or raise optim.accumulate",
+        )
 
 
 @register
@@ -94,11 +99,11 @@ class HyperStyleInverter(IterativeInverter):
         cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
     ) -> dict[str, nn.Module]:
         sizes = generator.config
-        outputs = [sizes.layer_channels(layer) for layer in range(sizes.layers)]
+        outputs = tuple(sizes.layer_channels(layer) for layer in range(sizes.layers))
         names = ("blocks", "widths", "wide_inner", "narrow_inner", "shared")
         config = HyperNetConfig(
             *((outputs[0], *outputs[:-1]), outputs, sizes.latent_rows, sizes.style_dim),
-            layers=settings.layers or range(sizes.layers),
+            layers=tuple(settings.layers or range(sizes.layers)),
             wide=max(outputs),
             input_size=max(geometry.input_size),
             **{name: getattr(settings, name) for name in names},
@@ -129,8 +134,7 @@ class HyperStyleInverter(IterativeInverter):
 
     def _code(self, photo: Tensor) -> Tensor:
         if isinstance(self.encoder, WEncoder):
-            code = self.encoder(photo) + self.hypernet.latent_avg[0]
-            return code[:, None].expand(-1, self.generator.config.latent_rows, -1)
+            return self.encoder(photo)[:, None] + self.hypernet.latent_avg
         return self.encoder(photo, 1 if self.options.space == "w" else None)
 
     def passes(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Iterator[Inversion]:

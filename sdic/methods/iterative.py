@@ -33,5 +33,6 @@ class IterativeInverter(Inverter):
             yield TrainingPass(inversion, [(photo, inversion.image)], last=count == self.options.passes)
 
     def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
-        *_, last = self.passes(photo, frozen)
-        return last
+        for inversion in self.passes(photo, frozen):  # noqa: B007 - only the last is kept in memory
+            pass
+        return inversion

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sdic.methods.encoders import EncoderSettings, encoder_for
+from sdic.methods.encoders import EncoderSettings, encoder_for, picture_of
 from sdic.methods.iterative import IterativeInverter
 from sdic.methods.passes import Step
 from sdic.methods.registry import register
@@ -87,7 +87,7 @@ class ReStyleInverter(IterativeInverter):
         latent, shown = start, self.average_picture().expand(len(photo), -1, -1, -1)
         for _ in range(self.options.passes):
             latent = latent.detach() + self._step(photo, shown.detach())
-            image = self.generator.synthesis(latent, noise=self.noise)
+            image = picture_of(self, latent)
             yield Inversion(image=image, latent=latent, base_latent=start)
             shown = self.geometry.at_input_size(image)
 

@@ -26,13 +26,9 @@ class CodeCritic:
         self.task, self.generator, self.config = task, generator, task.config.loss
         width = generator.config.style_dim
         self.network: Any = task.trained(LatentCritic(width))
-        self.pools = {name: torch.zeros(self.config.pool, width, device=task.device) for name in ("real", "fake")}
-        self.had = torch.zeros((), dtype=torch.int64, device=task.device)  # codes that have come before
-
-    @property
-    def extra(self) -> dict[str, Tensor]:
-        """What a step depends on beside the networks."""
-        return {**self.pools, "coded": self.had}
+        # What a step depends on beside the network belongs to the task, which saves it and gets it back.
+        task.extra |= {name: torch.zeros(self.config.pool, width, device=task.device) for name in ("real", "fake")}
+        task.extra["coded"] = torch.zeros((), dtype=torch.int64, device=task.device)  # codes that have come before
 
     def phases(self) -> list[Phase]:
         """Its own steps, which come before the method's."""
@@ -55,14 +51,14 @@ class CodeCritic:
     def remembered(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """(real, fake) codes [B, D], a row of each code drawn at random; both through their pools, which all processes
         fill alike."""
-        count, world = len(code), self.task.world
+        count, world, extra = len(code), self.task.world, self.task.extra
         row = (self.task.rand(count) * code.shape[1]).long()
         fresh = {"real": self.of_w(count), "fake": code[torch.arange(count, device=code.device), row]}
-        before = int(self.had)
-        self.had += count * world.size
+        before = int(extra["coded"])
+        extra["coded"] += count * world.size
         real, fake = (
-            self.task.mine(through_pool(pool, world.together(fresh[name]), before, self.task.draw))
-            for name, pool in self.pools.items()
+            self.task.mine(through_pool(extra[name], world.together(fresh[name]), before, self.task.draw))
+            for name in ("real", "fake")
         )
         return real, fake
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import sdic
 from sdic.checkpoints import read_bundle, write_native
+from sdic.cli import main
 from sdic.direction import Direction
 from sdic.domains import DOMAINS
 from sdic.errors import ConfigError
@@ -117,8 +119,8 @@ def test_hyperstyle_begins_in_w_and_may_begin_in_w_plus(photos: torch.Tensor) ->
     assert type(inverter).fits(networks)
     own: Any = type(inverter)(networks, DOMAINS["tiny"].geometry)
     with torch.no_grad():
-        code = networks["encoder"](photos) + own.hypernet.latent_avg[0]
-        torch.testing.assert_close(own._code(photos), code[:, None].expand(-1, 10, -1))
+        rows = [networks["encoder"](photos) + row for row in own.hypernet.latent_avg]
+        torch.testing.assert_close(own._code(photos), torch.stack(rows, 1))
 
 
 def test_encoders_of_other_methods_do_not_fit() -> None:
@@ -157,3 +159,44 @@ def test_a_training_may_start_from_a_file_that_fits(tmp_path: Path) -> None:
         assert all(made[role] is held[role] for role in kind.trains)
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             kind.trainable(kind.Settings(**{**kind.tiny, **wrong}), generator, geometry, held)
+
+
+@pytest.mark.parametrize("method", NAMES)
+def test_a_folder_is_edited_and_so_are_its_saved_inversions(method: str, photos: torch.Tensor, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, photo in enumerate(photos[:2]):
+        levels = ((photo + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(levels).save(folder / f"{index}.png")
+    words = ["--model", f"tiny-{method}", "--device", "cpu", "--edit", "pc0=2"]
+    assert main(["edit", str(folder), "--out", str(tmp_path / "out"), "--save-inversions", *words]) == 0
+    saved = str(tmp_path / "out" / "inversions")
+    assert main(["edit", saved, "--out", str(tmp_path / "again"), *words]) == 0
+    for name in ("inversion/0.png", "pc0=2/0.png", "pc0=2/1.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert (tmp_path / "out" / "pc0=2/0.png").read_bytes() != (tmp_path / "out" / "inversion/0.png").read_bytes()
+
+
+@pytest.mark.parametrize("method", NAMES)
+def test_bf16_stays_close(method: str, photos: torch.Tensor) -> None:
+    exact, lower = (sdic.load(f"tiny-{method}", "cpu", precision=name) for name in ("fp32", "bf16"))
+    inversion, other = exact.invert(photos[:1]), lower.invert(photos[:1])
+    assert other.image.dtype == torch.float32
+    assert 0 < (other.image - inversion.image).abs().mean() < 0.1 * inversion.image.std()
+    edits = [one.edit(inversion, DIRECTION, 1.0) for one in (exact, lower)]
+    assert 0 < (edits[0] - edits[1]).abs().mean() < 0.1 * edits[0].std()
+
+
+def test_a_new_encoder_may_begin_with_the_body_of_another(tmp_path: Path) -> None:
+    held = tiny_bundle(4, method="psp").networks
+    write_native(tmp_path / "a.safetensors", {"encoder": held["encoder"]})
+    expected: Any = held["encoder"]
+    for method in ("psp", "restyle"):
+        made: Any = tiny_bundle(0, method=method, body_from=str(tmp_path / "a.safetensors")).networks["encoder"]
+        own = tiny_bundle(0, method=method).networks["encoder"]
+        for name, value in made.body.state_dict().items():
+            assert torch.equal(value[:, :3] if name == "stem.conv.weight" else value, expected.body.state_dict()[name])
+        assert torch.equal(made.heads[0].linear.weight, own.heads[0].linear.weight)  # type: ignore[union-attr, index]
+    for path, said in ((tmp_path / "b.safetensors", "no such file"), (tmp_path / "a.safetensors", "holds no body")):
+        with pytest.raises(ConfigError, match=said):
+            tiny_bundle(0, method="psp", body_from=str(path), widths=[8, 8, 8, 8])

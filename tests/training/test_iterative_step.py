@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from test_every_method import trainer
 
+from sdic.errors import ConfigError
 from sdic.methods import METHODS
 from sdic.ops import use_reference
 
@@ -125,3 +126,22 @@ def test_a_step_is_the_sum_of_its_passes(task):
     assert abs(loss / plain - 1) < 1e-10
     assert (gradient - expected).norm() < 1e-8 * expected.norm()
     assert expected.norm() > 0
+
+
+@pytest.mark.parametrize("method", ["psp", "restyle"])
+def test_recomputing_activations_changes_nothing(method, tmp_path):
+    found = []
+    for words in ((), ("model.activation_checkpointing=true",)):
+        task = trainer(method, tmp_path, 10, "model.noise=random", *words).task
+        task.photos = SimpleNamespace(cache=None)
+        torch.manual_seed(3)
+        batch = SimpleNamespace(photo=torch.rand(2, 3, 64, 64) * 2 - 1, stored=None)
+        found.append(gradients(task, (terms["loss"] for terms in task.parts(task.name, batch))))
+    assert task.inverter.recompute
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
+
+
+def test_what_hyperstyle_cannot_recompute_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"activation_checkpointing.*optim\.accumulate"):
+        trainer("hyperstyle", tmp_path, 10, "model.activation_checkpointing=true")

@@ -31,11 +31,16 @@ COPY = "the shared hypernetwork again (compared)"
 W_ENCODER = [*ir_body("body."), *below_it({"linear": "linear"})]
 
 
+def number(layer: int) -> int:
+    """A convolution's number among all convolutions and RGB outputs: 0, 2, 3, 5, 6, 8, ..."""
+    return (3 * layer + 1) // 2
+
+
 def hypernet_rules(layers: range) -> list[Rule]:
-    """Heads are numbered among all convolutions and RGB outputs: the convolutions are 0, 2, 3, 5, 6, 8, ..."""
+    """The table of a hypernetwork that changes these layers, the first of which is layer 0."""
     rules = [*resnet_body("body."), Rule(f"{SHARED}{{rest}}", "shared.{rest}"), Rule("latent_avg", "latent_avg")]
     for layer in layers:
-        source, ours = f"refinement_blocks.{(3 * layer + 1) // 2}", f"heads.{layer}"
+        source, ours = f"refinement_blocks.{number(layer)}", f"heads.{layer}"
         rules += below_it({f"{source}.convs.{2 * n}": f"{ours}.convs.{n}" for n in range(8)})
         rules += below_it({f"{source}.linear": f"{ours}.linear"})
         rules += [
@@ -59,17 +64,18 @@ def _read(content: Any, bundle: Bundle) -> None:
         if not same:
             raise CheckpointError(f"{what}: hypernet.{key} is not hypernet.{SHARED}*, as in the authors' files")
         bundle.dropped[f"hypernet.{key}"] = COPY
+    layers = range(sizes.layers)
     try:
-        wide, narrow = part["refinement_blocks.0.convs.0.weight"], part["refinement_blocks.24.convs.0.weight"]
+        wide, narrow = (part[f"refinement_blocks.{number(layer)}.convs.0.weight"] for layer in (0, layers[-1]))
     except KeyError as error:
         raise CheckpointError(f"{what} (hypernet.): expected {beside(error.args[0], part)}") from error
     mean = mean_rows(latent_avg, sizes, what)
     part["latent_avg"] = (generator.latent_avg if mean is None else mean).expand(sizes.latent_rows, -1).clone()
-    layers = range(sizes.layers)
     outputs = [sizes.layer_channels(layer) for layer in layers]
-    inner = {"wide_inner": len(wide), "narrow_inner": len(narrow)}
     config = HyperNetConfig(
-        (outputs[0], *outputs[:-1]), tuple(outputs), sizes.latent_rows, sizes.style_dim, tuple(layers), **inner
+        *((outputs[0], *outputs[:-1]), tuple(outputs), sizes.latent_rows, sizes.style_dim, tuple(layers)),
+        wide_inner=len(wide),
+        narrow_inner=len(narrow),
     )
     read_network(bundle, "hypernet", config, part, hypernet_rules(layers), "hypernet.")
     bundle.source["method"] = "hyperstyle"

@@ -83,7 +83,7 @@ class InverterTask(Task):
             with self.weights_drawn("critic"):
                 self.critic = CodeCritic(self, generator)
             self.networks = {"critic": self.critic.network, **self.networks}
-            self.phases, self.extra = [*self.critic.phases(), *self.phases], self.critic.extra
+            self.phases = [*self.critic.phases(), *self.phases]
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
