@@ -12,6 +12,8 @@ from itertools import pairwise
 
 SHARES = (0.5, 1.0, 1.5)
 """Strengths that are tried, as shares of what is asked; 0 is the inversion itself."""
+SWEEP = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Those for a sweep, as shares of the largest that is asked."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,25 @@ class Response:
     moved: dict[float, float]
 
 
-def respond(asked: Sequence[float], move: Callable[[list[float]], list[float]]) -> Response:
+def respond(asked: Sequence[float], move: Callable[[list[float]], list[float]], sweep: bool = False) -> Response:
     """The strengths for several changes of one attribute, of either sign, of one photo.
 
     move: tries strengths, all at once, and says by how much each moves the attribute from the inversion.
+    sweep: more than two changes towards one side share `SWEEP` of the largest, instead of three strengths for each.
     """
-    tried = sorted({amount * share for amount in asked if amount for share in SHARES}, key=abs)
+    knots: dict[float, list[float]] = {}
+    for sign in (-1.0, 1.0):
+        side = [abs(amount) for amount in asked if amount * sign > 0]
+        for size in side:
+            shared = sweep and len(set(side)) > 2
+            knots[sign * size] = (
+                [0.0, *(max(side) * s for s in SWEEP)] if shared else [0.0, *(size * s for s in SHARES)]
+            )
+    tried = sorted({(1 if a > 0 else -1) * k for a, at in knots.items() for k in at if k}, key=abs)
     moved = dict(zip([0.0, *tried], [0.0, *(move(tried) if tried else [])], strict=True))
     strengths = {}
     for amount in asked:
-        sign = -1.0 if amount < 0 else 1.0
-        at = [0.0, *(abs(amount) * share for share in SHARES)] if amount else [0.0]
+        sign, at = (-1.0 if amount < 0 else 1.0), knots.get(amount, [0.0])
         strength, missed = strength_for(abs(amount), at, [sign * moved[sign * knot] for knot in at])
         strengths[amount] = (sign * strength + 0.0, missed and amount != 0)
     return Response(strengths, moved)

@@ -72,7 +72,7 @@ class Measurer:
             images = inverter.edit(inversion, direction, strengths, **options)
             return (self.value(direction.name, images, inverter) - start).tolist()
 
-        return respond(asked, move)
+        return respond(asked, move, sweep=True)
 
     def strengths(
         self, inverter: Inverter, inversion: Inversion, direction: Direction, asked: Sequence[float], **options: Any

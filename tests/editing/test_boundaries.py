@@ -119,4 +119,8 @@ def test_a_response_that_bends_is_met() -> None:
     assert response.strengths[8.0] == (pytest.approx(10.0), False)
     assert response.strengths[-4.0] == (pytest.approx(-5.0), False)
     assert response.strengths[30.0] == (15.0, True)  # the first of those that get closest
+    seen.clear()
+    swept = respond([1.0, 2.0, 3.0, 4.0, -4.0], move, sweep=True)
+    assert len(seen) == 6 + 3
+    assert [swept.strengths[a][0] for a in (1.0, 2.0, 3.0, 4.0, -4.0)] == pytest.approx([1.25, 2.5, 3.75, 5.0, -5.0])
     assert respond([0.0], lambda strengths: pytest.fail("nothing to try")).strengths == {0.0: (0.0, False)}
