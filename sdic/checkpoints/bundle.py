@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from sdic.errors import CheckpointError, UnknownNameError
+from sdic.networks.bisenet import BiSeNet
 from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.hfgi import ADA, ADAConfig, Consultation, ConsultationConfig
-from sdic.networks.identity import FaceEmbedder, MoCoEmbedder
+from sdic.networks.identity import FaceEmbedder, IResNetEmbedder, MoCoEmbedder
 from sdic.networks.mediapipe import BlazeFace, FaceMesh, Iris
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
@@ -65,6 +66,8 @@ NETWORKS: dict[str, NetworkKind] = {
     "consultation": NetworkKind(Consultation, ConsultationConfig, Consultation),
     "residual_transform": NetworkKind(ResidualTransform, ResidualTransformConfig, ResidualTransform),
     "face_embedder": NetworkKind(FaceEmbedder, EmbedderConfig, _embedder),
+    "bisenet": _single(BiSeNet),
+    "iresnet_embedder": _single(IResNetEmbedder),
     "moco": _single(MoCoEmbedder),
     "attribute_net": NetworkKind(AttributeNet, AttributeConfig, AttributeNet),
     "portrait_embedder": NetworkKind(PortraitEmbedder, PortraitEmbedderConfig, PortraitEmbedder),

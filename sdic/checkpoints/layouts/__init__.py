@@ -9,17 +9,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import e4e, hfgi, identity, mediapipe, sdic, stylegan2, styleres
+from sdic.checkpoints.layouts import bisenet, e4e, fs, hfgi, identity, mediapipe, sdic, stylegan2, styleres
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
 FORMATS: dict[str, Layout] = {
     **sdic.LAYOUTS,
     **hfgi.LAYOUTS,
+    **fs.LAYOUTS,
     **e4e.LAYOUTS,
     **styleres.LAYOUTS,
     **stylegan2.LAYOUTS,
     **identity.LAYOUTS,
+    **bisenet.LAYOUTS,
     **mediapipe.LAYOUTS,
 }
 """The layouts, in the order in which they are tried."""
