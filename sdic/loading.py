@@ -70,7 +70,7 @@ def _of_card(card: zoo.ModelCard) -> Bundle:
     if card.seed is not None:
         from sdic.tiny import tiny_bundle
 
-        bundle = tiny_bundle(card.seed)
+        bundle = tiny_bundle(card.seed, method=card.method or "")
         bundle.source["sha256"] = f"seed {card.seed}"
     for wanted in card.files:
         path = zoo.require_file(wanted, card.name)

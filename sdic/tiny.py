@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sdic.checkpoints import Bundle
-from sdic.methods import METHODS
+from sdic.methods import find_method
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.types import Geometry
@@ -18,9 +18,9 @@ RESOLUTION = INPUT = 64
 LAYER = 3
 
 
-def tiny_bundle(seed: int = 0, resolution: int = RESOLUTION, **settings: Any) -> Bundle:
-    """Generator, e4e, and what each method trains, with random weights: pictures are abstract, every path is the real
-    one. settings: of the methods' networks, in place of their `tiny` ones."""
+def tiny_bundle(seed: int = 0, resolution: int = RESOLUTION, method: str = "sdic", **settings: Any) -> Bundle:
+    """Generator, e4e, and what a method trains, with random weights: pictures are abstract, every path is the real one.
+    settings: of the method's networks, in place of its `tiny` ones."""
     widths = (48, 48, 32, 32, 24, 16)
     geometry = Geometry(resolution, (INPUT, INPUT))
     options: dict[str, Any] = {}
@@ -35,12 +35,13 @@ def tiny_bundle(seed: int = 0, resolution: int = RESOLUTION, **settings: Any) ->
         encoder = E4E(E4EConfig(config.latent_rows, 64, (1, 1, 2, 1), (16, 24, 32, 48), input_size=INPUT))
         encoder.latent_avg.copy_(generator.latent_avg.expand_as(encoder.latent_avg))
         networks: dict[str, nn.Module] = {"generator": generator, "encoder": encoder}
-        for kind in METHODS.values():
-            if kind.trains:
-                chosen = kind.Settings(**kind.tiny)
-                vars(chosen).update({name: value for name, value in settings.items() if name in vars(chosen)})
-                networks |= kind.trainable(chosen, generator, geometry)
-                options |= kind.options_of(chosen)
+        kind = find_method(method)
+        for part in [find_method(name) for name in kind.trained_after] + [kind]:
+            if part.trains:
+                chosen = part.Settings(**part.tiny)
+                vars(chosen).update(settings if part is kind else {})
+                networks |= part.trainable(chosen, generator, geometry)
+                options = part.options_of(chosen)
     for network in networks.values():
         network.eval().requires_grad_(False)
     source = {"file": f"tiny stack from seed {seed}", "geometry": geometry.to_text(), "options": json.dumps(options)}

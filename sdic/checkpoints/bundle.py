@@ -16,6 +16,7 @@ from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.discriminator import Discriminator
 from sdic.networks.e4e import E4E, E4EConfig
+from sdic.networks.feature_style import FeatureFuser, FeatureFuserConfig, FeatureStyleConfig, FeatureStyleEncoder
 from sdic.networks.hfgi import ADA, ADAConfig, Consultation, ConsultationConfig
 from sdic.networks.identity import FaceEmbedder, IResNetEmbedder, MoCoEmbedder
 from sdic.networks.mediapipe import BlazeFace, FaceMesh, Iris
@@ -65,6 +66,8 @@ NETWORKS: dict[str, NetworkKind] = {
     "ada": NetworkKind(ADA, ADAConfig, ADA),
     "consultation": NetworkKind(Consultation, ConsultationConfig, Consultation),
     "residual_transform": NetworkKind(ResidualTransform, ResidualTransformConfig, ResidualTransform),
+    "feature_style_encoder": NetworkKind(FeatureStyleEncoder, FeatureStyleConfig, FeatureStyleEncoder),
+    "feature_fuser": NetworkKind(FeatureFuser, FeatureFuserConfig, FeatureFuser),
     "face_embedder": NetworkKind(FaceEmbedder, EmbedderConfig, _embedder),
     "bisenet": _single(BiSeNet),
     "iresnet_embedder": _single(IResNetEmbedder),

@@ -54,6 +54,8 @@ class Inverter(ABC, nn.Module):
     """Other ways to edit what was inverted, which evaluations measure too: name -> options."""
     trains: ClassVar[tuple[str, ...]] = ()
     """The roles that `sdic train` trains; all others stay frozen. Empty: there is nothing to train."""
+    trained_after: ClassVar[tuple[str, ...]] = ()
+    """The methods whose trained networks are frozen in its own training, the first one first."""
     stored: ClassVar[tuple[str, ...]] = ()
     """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
     Settings: ClassVar[type] = NoOptions
@@ -302,7 +304,11 @@ class Inverter(ABC, nn.Module):
     def render(self, latent: Tensor, feature: Tensor, layer: int) -> Tensor:
         """G resumed at `layer` from a feature, every row and the RGB below it taken from `latent`: [B, 3, R, R]."""
         synthesis = self.generator.synthesis
-        state = GeneratorState(layer, feature, synthesis.rgb_below(layer, latent, noise=self.noise))
+        return self.resume(latent, GeneratorState(layer, feature, synthesis.rgb_below(layer, latent, noise=self.noise)))
+
+    def resume(self, latent: Tensor, state: GeneratorState) -> Tensor:
+        """G resumed from a state: [B, 3, R, R]; in training activations are recomputed where that was asked for."""
+        synthesis = self.generator.synthesis
         last = synthesis.config.layers - 1
         while self.recompute and torch.is_grad_enabled() and state.layer < last:
             state = recomputed(synthesis, min(state.layer + 2, last), latent, state, self.noise)

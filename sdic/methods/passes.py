@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +18,14 @@ from sdic.types import Geometry, Inversion
 @dataclass(frozen=True)
 class Step:
     """images: that came before this step, for what changes with progress. weights: of the method's own terms (its
-    `Losses`), by name; one of weight 0 need not be computed.
+    `Losses`), by name; one of weight 0 need not be computed. settings: the training's `model`, with the method's own.
 
     Random numbers are torch's: the training seeds them anew for each step, so that a resumed run draws the same.
     """
 
     images: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
+    settings: Any = None
 
 
 @dataclass(frozen=True)

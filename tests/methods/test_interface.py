@@ -21,7 +21,7 @@ from sdic.types import Inversion
 
 @pytest.fixture(scope="module", params=METHODS)
 def inverter(request: pytest.FixtureRequest) -> sdic.Inverter:
-    bundle = tiny_bundle(0)
+    bundle = tiny_bundle(0, method=request.param)
     options = options_in(bundle.source, METHODS[request.param].Options)
     return build_inverter(request.param, bundle, DOMAINS["tiny"].geometry, **options)
 
@@ -90,7 +90,12 @@ def test_a_sweep_is_one_call(inverter: sdic.Inverter, photos: torch.Tensor, dire
 def test_an_edit_does_not_invert_again(inverter: sdic.Inverter, photos: torch.Tensor, direction: Direction) -> None:
     inversion = inverter.invert(photos)
     calls = []
-    hooks = [part.register_forward_hook(lambda *_: calls.append(1)) for part in (inverter.encoder,)]
+    parts = [getattr(inverter, role) for role in inverter.networks if role != "generator"]
+
+    def looked(network: object, given: tuple[torch.Tensor, ...]) -> None:
+        calls.extend(tensor for tensor in given if tensor.shape[1] == 3)  # a picture
+
+    hooks = [part.register_forward_pre_hook(looked) for part in parts]
     try:
         inverter.edit(inversion, direction, [1, 2, 3])
     finally:

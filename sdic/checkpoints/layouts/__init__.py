@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import bisenet, e4e, fs, hfgi, identity, mediapipe, sdic, stylegan2, styleres
+from sdic.checkpoints.layouts import bisenet, e4e, fs, hfgi, identity, mediapipe, sdic, sfe, stylegan2, styleres
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
@@ -17,6 +17,7 @@ FORMATS: dict[str, Layout] = {
     **sdic.LAYOUTS,
     **hfgi.LAYOUTS,
     **fs.LAYOUTS,
+    **sfe.LAYOUTS,
     **e4e.LAYOUTS,
     **styleres.LAYOUTS,
     **stylegan2.LAYOUTS,

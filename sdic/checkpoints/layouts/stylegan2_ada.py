@@ -178,6 +178,22 @@ def _rules(sizes: Iterable[int]) -> list[Rule]:
     return rules
 
 
+def discriminator_rules(resolution: int) -> list[Rule]:
+    """NVIDIA's names of the discriminator (resnet) for pictures of this side -> ours."""
+    rules = [Rule(f"{name}.resample_filter", None, FIR, check=_is_the_fir_filter) for name in ("b{i}", "b4.conv")]
+    rules += [
+        Rule(f"b{{i}}.{name}.resample_filter", None, FIR, check=_is_the_fir_filter)
+        for name in ("fromrgb", "conv0", "conv1", "skip")
+    ]
+    names = {f"b{resolution}.fromrgb": "from_rgb", "b4.conv": "final_conv"}
+    for block, size in enumerate(resolution >> n for n in range(int(math.log2(resolution)) - 2)):
+        names |= {f"b{size}.conv{n}": f"blocks.{block}.conv{n + 1}" for n in range(2)}
+        rules.append(Rule(f"b{size}.skip.weight", f"blocks.{block}.skip.weight"))
+    for source, target in names.items():
+        rules += [Rule(f"{source}.weight", f"{target}.conv.weight"), Rule(f"{source}.bias", f"{target}.bias")]
+    return [*rules, *below_it({"b4.fc": "final_linear", "b4.out": "output"})]
+
+
 def _generator(
     config: GeneratorConfig, state: Mapping[str, Tensor], settings: Settings, what: str, dropped: dict[str, str]
 ) -> Generator:

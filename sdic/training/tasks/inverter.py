@@ -80,6 +80,7 @@ class InverterTask(Task):
         """The method on the frozen networks and the given ones, as users get it."""
         inverter = METHODS[self.name]({**self.frozen, **networks}, self.geometry, self.options)
         inverter.precision = self.config.precision
+        inverter.domain = self.origin.get("domain")
         return inverter
 
     # The data ---------------------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ class InverterTask(Task):
         inverter, photo = self.inverter, batch.photo
         with self.autocast():
             known = None if self.photos.cache is None else self.photos.cache.complete(inverter, batch)
-            step = Step(self.images, self.own_weights)
+            step = Step(self.images, self.own_weights, self.config.model)
             passed = inverter.training_pass(photo, inverter.frozen_pass(photo, known), step)
             target, output = passed.compared(self.geometry)
         terms = self.terms(target, output, passed.inversion)
@@ -190,7 +191,7 @@ class InverterTask(Task):
 
     def on_meta(self, count: int) -> Callable[[], Tensor]:
         parts: Any = copy.deepcopy((self.frozen, self.networks, self.joint))
-        step = Step(self.images, self.own_weights)
+        step = Step(self.images, self.own_weights, self.config.model)
         frozen, networks, joint = parts
         for module in (*frozen.values(), *networks.values(), joint):
             module.to("meta")
