@@ -66,11 +66,12 @@ def test_the_release_matches_the_authors(
     inverter = sdic.load("fs-ffhq", "cpu", optimize=optimize)
     assert inverter.method == "fs"
     assert inverter.geometry == DOMAINS["face"].geometry
-    computed = stages(inverter, photo(values, 1024))
+    x = photo(values, 1024)
+    computed = stages(inverter, x)
     measured = deviations(values, computed)
     assert max(measured.values()) < TOLERANCE, measured
     identity: Any = read_foreign(stand_in_g2("arcface_iresnet50"), "backbone.pth").networks["iresnet_embedder"].eval()
-    pictures = {"photo": computed["input"], "inversion": computed["inversion"].clamp(-1, 1)}
+    pictures = {"photo": x, "inversion": computed["inversion"].clamp(-1, 1)}
     for name, picture in pictures.items():
         with torch.no_grad():
             found = {f"identity.{name}.{n}": part for n, part in enumerate(identity.outputs(picture))}
