@@ -79,6 +79,14 @@ def identity_network(name: str) -> Any:
     return network.eval().requires_grad_(False)
 
 
+def parsing_network(name: str) -> Any:
+    """The network of a model (`face-parsing`) or file that parses faces, frozen, on the CPU.
+
+    CheckpointError where there is none."""
+    network = read_frozen(name).require("bisenet", f"loss.parsing_network={name}")
+    return network.eval().requires_grad_(False)
+
+
 def _backbone() -> Path:
     found = zoo.find_file(LPIPS_FILE)
     if found is None:

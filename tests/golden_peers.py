@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.golden_weights import FILTER, draw, key_shapes
+from tests.golden_weights import draw, key_shapes
+from tests.golden_weights_g2 import stand_in_g2
 
 REFERENCE = Path(os.environ.get("SDIC_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 TOLERANCE = 1e-3  # of the stage's standard deviation: float32 reordering; a broken layer shows as 1e-1
+UNBIASED = ("hfgi", "psp", "restyle_psp", "restyle_e4e", "hyperstyle", "pti")
+"""The files whose standard deviations are divided by n - 1, not by n."""
 STATISTICS = 1e-4  # the same of mean, std, min and max, which see the whole tensor
 
 
@@ -31,7 +33,7 @@ def golden(name: str) -> dict[str, np.ndarray]:
     if not path.is_file():
         pytest.skip(f"{path.name} is not at hand")
     with np.load(path) as file:
-        return dict(file)
+        return {**file, "ddof": np.array(int(name in UNBIASED))}
 
 
 def photo(values: dict[str, np.ndarray], size: int) -> Tensor:
@@ -46,7 +48,7 @@ def deviation(values: dict[str, np.ndarray], stage: str, tensor: Tensor) -> floa
     stats, samples = values[f"{stage}.stats"], values[f"{stage}.samples"]
     flat = tensor.detach().reshape(len(tensor), -1).double().numpy()
     picked = flat[:, np.linspace(0, flat.shape[1] - 1, samples.shape[1]).astype(int)]
-    spread = flat.std(ddof=min(1, flat.size - 1))
+    spread = flat.std(ddof=min(int(values["ddof"]), flat.size - 1))
     found = np.array([flat.mean(), spread, flat.min(), flat.max()])
     scale = stats[1] if stats[1] > 0 else 1.0
     worst = np.abs(found - stats).max() * TOLERANCE / STATISTICS
@@ -83,31 +85,24 @@ def hfgi_tensor(key: str, shape: tuple[int, ...], seed: int) -> Tensor:
     return tensor
 
 
-NVIDIA = ("generator_smooth.synthesis.", "generator_smooth.mapping.", "discriminator.")
-CLOSING = re.compile(r"(\.bn3|\.body\.\d+\.body\.5)\.weight$|\.modify_.*\.res_layer\.2\.weight$")
-
-
-def closing_tensor(key: str, shape: tuple[int, ...], seed: int) -> Tensor:
-    """Of the files of FS, StyleFeatureEditor and StyleRes: what closes a residual branch is 0.3 times the usual, and
-    networks by NVIDIA's names hold weights of unit variance."""
-    leaf = key.rsplit(".", 1)[-1]
-    if CLOSING.search(key):
-        return 0.3 * draw(key, shape, seed)
-    if not key.startswith(NVIDIA) or ".modify_" in key:
-        return draw(key, shape, seed)
-    if leaf == "resample_filter":
-        return torch.from_numpy(FILTER.copy())
-    normal = np.asarray(np.random.RandomState((zlib.crc32(key.encode()) ^ seed) & 0xFFFFFFFF).standard_normal(shape))
-    if leaf == "bias":
-        normal = 1.0 + 0.1 * normal if ".affine." in key else 0.02 * normal
-    normal = normal * {"noise_strength": 0.05, "w_avg": 0.1}.get(leaf, 1.0)
-    return torch.from_numpy(np.asarray(normal, dtype=np.float32))
-
-
 def styleres_release(seed: int = 0) -> dict[str, Any]:
     """What `torch.load` of StyleRes's release returns."""
     parts: dict[str, Any] = {"e4e": {}, "generator_smooth": {}}
-    for key, shape in key_shapes("styleres_ffhq").items():
+    for key, tensor in stand_in_g2("styleres_ffhq", seed).items():
         part, _, rest = key.partition(".")
-        parts[part][rest] = closing_tensor(key, shape, seed)
+        parts[part][rest] = tensor
     return {**parts, "latent_avg": draw("latent_avg", (512,), seed)}
+
+
+def fs_files(folder: Path, seed: int = 0) -> None:
+    """The two files of FS's release in a folder: the encoder, and pSp's, whose generator it draws with. pSp's own
+    encoder, which nothing looks at, is all zeros."""
+    state = {}
+    for key, shape in key_shapes("e4e_ffhq_encode").items():
+        count = key.endswith("num_batches_tracked")
+        zeros = torch.zeros(shape, dtype=torch.int64 if count else torch.float32)
+        state[key] = draw(key, shape, seed) if key.startswith("decoder.") else zeros
+    options = {"encoder_type": "GradualStyleEncoder", "start_from_latent_avg": True, "dataset_type": "ffhq_encode"}
+    content = {"state_dict": state, "latent_avg": draw("latent_avg", (18, 512), seed), "opts": options}
+    torch.save(content, folder / "psp_ffhq_encode.pt")
+    torch.save(stand_in_g2("fs_encoder", seed), folder / "143_enc.pth")

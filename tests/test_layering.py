@@ -143,14 +143,16 @@ OWN = {
     "pti": {"pti"},
     "wplus": {"wplus"},
     "hfgi": {"hfgi"},
-    "styleres": {"styleres"},
+    "fs": {"fs"},
     "sfe": {"sfe", "sfe-inverter"},
+    "styleres": {"styleres"},
 }
 """Name of a file -> the methods whose own it is, wherever it lies: method, layout, cards, training."""
 LISTS = {"methods/__init__.py", "checkpoints/layouts/__init__.py", "zoo.py", "training/task.py"}
 """Those that name the files to import, each once."""
 OTHER_MEANINGS = {
     "cli.py": {"sdic"},  # the program
+    "checkpoints/layouts/styleres.py": {"e4e"},  # a key of its file
     "__init__.py": {"sdic"},
     "editing/manifest.py": {"sdic"},  # a folder
     "evaluation/results.py": {"sdic"},  # the version

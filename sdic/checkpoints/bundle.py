@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sdic.errors import CheckpointError, UnknownNameError
+from sdic.networks.bisenet import BiSeNet
 from sdic.networks.dicn import DICN, DICNConfig
 from sdic.networks.dipn import DIPN, DIPNConfig
 from sdic.networks.discriminator import Discriminator
@@ -18,7 +19,7 @@ from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.feature_style import FeatureFuser, FeatureFuserConfig, FeatureStyleConfig, FeatureStyleEncoder
 from sdic.networks.hfgi import ADA, ADAConfig, Consultation, ConsultationConfig
 from sdic.networks.hyperstyle import HyperNet, HyperNetConfig, WEncoder, WEncoderConfig
-from sdic.networks.identity import FaceEmbedder, MoCoEmbedder
+from sdic.networks.identity import FaceEmbedder, IResNetEmbedder, MoCoEmbedder
 from sdic.networks.mediapipe import BlazeFace, FaceMesh, Iris
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
@@ -71,6 +72,8 @@ NETWORKS: dict[str, NetworkKind] = {
     "feature_style_encoder": NetworkKind(FeatureStyleEncoder, FeatureStyleConfig, FeatureStyleEncoder),
     "feature_fuser": NetworkKind(FeatureFuser, FeatureFuserConfig, FeatureFuser),
     "face_embedder": NetworkKind(FaceEmbedder, EmbedderConfig, _embedder),
+    "bisenet": _single(BiSeNet),
+    "iresnet_embedder": _single(IResNetEmbedder),
     "moco": _single(MoCoEmbedder),
     "attribute_net": NetworkKind(AttributeNet, AttributeConfig, AttributeNet),
     "portrait_embedder": NetworkKind(PortraitEmbedder, PortraitEmbedderConfig, PortraitEmbedder),

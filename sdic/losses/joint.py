@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sdic.errors import ConfigError
 from sdic.losses.editing import EditForm, edit_loss
 from sdic.losses.identity import Embedder, identity_loss
+from sdic.losses.parsing import parsing_loss
 from sdic.losses.perceptual import PerceptualDistance
 from sdic.losses.reconstruction import L2Form, l2_loss
 from sdic.types import Inversion
@@ -26,10 +27,12 @@ class LossWeights:
     id: float = 0.2
     edit: float = 0.5
     map: float = 0.0
+    parsing: float = 0.0
 
 
 class JointLoss(nn.Module):
-    """L = l2 L2 + lpips LPIPS + id L_ID + edit L_edit. The networks are frozen; a term of weight 0 takes none.
+    """L = l2 L2 + lpips LPIPS + id L_ID + edit L_edit (+ parsing L_parsing, which is FS's). The networks are frozen; a
+    term of weight 0 takes none.
 
     With map > 0, ours: + map MSE(D, I - R_o), by which a discrepancy map D learns first what there is to predict.
     lpips: LPIPS, or another perceptual distance in its place; the term is called by its name.
@@ -42,13 +45,16 @@ class JointLoss(nn.Module):
         embedder: Embedder | None = None,
         l2_form: L2Form = "mse",
         edit_form: EditForm = "paper",
+        parser: Any = None,
     ):
         super().__init__()
-        if (weights.lpips > 0 and lpips is None) or (weights.id > 0 and embedder is None):
+        wanted = ((weights.lpips, lpips), (weights.id, embedder), (weights.parsing, parser))
+        if any(weight > 0 and network is None for weight, network in wanted):
             raise ValueError("a term with a weight needs its network")
         self.weights = weights
         self.lpips: Any = lpips
         self.embedder: Any = embedder
+        self.parser: Any = parser
         self.l2_form: L2Form = l2_form
         self.edit_form: EditForm = edit_form
 
@@ -72,6 +78,7 @@ class JointLoss(nn.Module):
             (self.weights.l2, "l2", lambda: l2_loss(photo, output, self.l2_form)),
             (self.weights.lpips, getattr(self.lpips, "name", ""), lambda: self.lpips(photo, output).mean()),
             (self.weights.id, "id", lambda: identity_loss(self.embedder, photo, output)),
+            (self.weights.parsing, "parsing", lambda: parsing_loss(self.parser, photo, output)),
             (self.weights.edit, "edit", lambda: edit_loss(*latents, *features, self.edit_form)),
             (self.weights.map, "map", lambda: map_loss(photo, initial, discrepancy)),
         ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdic.errors import CheckpointError, SdicError
@@ -52,6 +53,21 @@ class LPIPS(nn.Module):
         if min(height, width) < self.smallest:
             raise SdicError(f"LPIPS needs pictures of at least {self.smallest} px, got {width}x{height}")
         return self.network(photo, output).flatten()
+
+
+class OverScales(nn.Module):
+    """The sum of a distance over pictures as they are and halved again and again, `scales` sizes in all."""
+
+    def __init__(self, distance: PerceptualDistance, scales: int):
+        super().__init__()
+        self.distance, self.scales, self.name = distance, scales, distance.name
+
+    def forward(self, photo: Tensor, output: Tensor) -> Tensor:
+        total = self.distance(photo, output)
+        for _ in range(self.scales - 1):
+            photo, output = F.avg_pool2d(photo, 2), F.avg_pool2d(output, 2)
+            total = total + self.distance(photo, output)
+        return total
 
 
 def pretrained_lpips(path: str | os.PathLike[str]) -> LPIPS:

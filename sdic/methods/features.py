@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from sdic.changes import Noise
-from sdic.errors import ConfigError
+from sdic.errors import ConfigError, SdicError
 from sdic.networks.stylegan2 import Generator, GeneratorConfig, Synthesis, shrink
 from sdic.settings import require
-from sdic.types import Geometry
+from sdic.types import Geometry, Inversion
 
 
 def check_layer(layer: int, config: GeneratorConfig) -> None:
@@ -70,3 +70,13 @@ def made_or_held(
         if found != config:
             raise ConfigError(f"the file has the {role} {found}, the settings ask for {config}")
     return {role: held[role] for role in asked}
+
+
+def held_by(inversion: Inversion, name: str, method: str) -> Tensor:
+    """What an inversion keeps under a name for the edits of a method. SdicError where another method made it."""
+    if name not in inversion.extras:
+        raise SdicError(
+            f"this inversion holds no {name}, from which {method} edits; {inversion.method or 'another method'} made "
+            f"it: invert the photo again with {method}"
+        )
+    return inversion.extras[name]

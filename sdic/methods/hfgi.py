@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.transforms import RandomPerspective
 
 from sdic.errors import ConfigError
-from sdic.methods.features import check_layer, first_pass, first_reconstruction, made_or_held
+from sdic.methods.features import check_layer, first_pass, first_reconstruction, held_by, made_or_held
 from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.refining import Refiner
 from sdic.methods.registry import register
@@ -162,8 +162,9 @@ class HFGIInverter(Refiner):
             return super()._edited_feature(inversion, shift)
         synthesis, latent = self.generator.synthesis, inversion.base_latent + shift
         if self.options.rule == "kept":
-            aligned, base = inversion.extras["aligned"], synthesis.until(self.layer, latent, noise=self.noise).feature
+            aligned = held_by(inversion, "aligned", self.method)
+            base = synthesis.until(self.layer, latent, noise=self.noise).feature
         else:
             base, initial = first_reconstruction(synthesis, latent, self.layer, self.geometry, self.noise)
-            aligned = self.ada(inversion.extras["discrepancy"], initial)
+            aligned = self.ada(held_by(inversion, "discrepancy", self.method), initial)
         return self._conditions(aligned, base).fused(base)

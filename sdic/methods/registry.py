@@ -39,9 +39,9 @@ def build_inverter(method: str, bundle: Bundle, geometry: Geometry, **options: A
     one that it does not have."""
     kind = find_method(method)
     chosen: Any = make_options(kind.Options, options, method)
-    networks = {role: bundle.require(role, f"method {method!r}") for role in kind.networks}
-    networks |= {role: bundle.networks[role] for role in kind.looks_through if role in bundle.networks}
-    return kind(networks, geometry, chosen).requires_grad_(False).eval()
+    for role in kind.networks:
+        bundle.require(role, f"method {method!r}")
+    return kind(bundle.networks, geometry, chosen).requires_grad_(False).eval()
 
 
 def method_for(networks: Mapping[str, nn.Module], what: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sdic.errors import ConfigError
 from sdic.methods.base import Inverter
-from sdic.methods.features import check_layer, made_or_held
+from sdic.methods.features import check_layer, held_by, made_or_held
 from sdic.methods.registry import register
 from sdic.networks.e4e import E4E
 from sdic.networks.stylegan2 import Generator
@@ -105,7 +105,7 @@ class StyleResInverter(Inverter):
             return super()._edited_feature(inversion, shift)
         moved = inversion.base_latent + shift
         feature = self.generator.synthesis.until(self.layer, moved, noise=self.noise).feature
-        return self.transform(feature, inversion.extras["extracted"]).completed(feature)
+        return self.transform(feature, held_by(inversion, "extracted", self.method)).completed(feature)
 
     @classmethod
     def trainable(

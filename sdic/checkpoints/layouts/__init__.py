@@ -9,7 +9,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import e4e, hfgi, hyperstyle, identity, mediapipe, restyle, sdic, sfe, stylegan2, styleres
+from sdic.checkpoints.layouts import (
+    bisenet,
+    e4e,
+    fs,
+    hfgi,
+    hyperstyle,
+    identity,
+    mediapipe,
+    restyle,
+    sdic,
+    sfe,
+    stylegan2,
+    styleres,
+)
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
@@ -18,11 +31,13 @@ FORMATS: dict[str, Layout] = {
     **hyperstyle.LAYOUTS,
     **restyle.LAYOUTS,
     **hfgi.LAYOUTS,
+    **fs.LAYOUTS,
     **sfe.LAYOUTS,
     **e4e.LAYOUTS,
     **styleres.LAYOUTS,
     **stylegan2.LAYOUTS,
     **identity.LAYOUTS,
+    **bisenet.LAYOUTS,
     **mediapipe.LAYOUTS,
 }
 """The layouts, in the order in which they are tried."""

@@ -12,8 +12,9 @@ import torch
 from sdic.errors import CheckpointError
 from sdic.evaluation.metrics import Networks
 from sdic.faces.finding import AlignSettings, check_settings
-from sdic.feature_networks import identity_network, perceptual_distance
+from sdic.feature_networks import identity_network, parsing_network, perceptual_distance
 from sdic.losses.joint import JointLoss, LossWeights
+from sdic.losses.perceptual import OverScales
 from sdic.methods import Inverter
 from sdic.settings import at_least, require, section, setting
 from sdic.training.config import TrainingConfig, ValidationConfig
@@ -85,7 +86,10 @@ class LossConfig:
         "LPIPS: pretrained, or random for a first look (lpips_random everywhere); or a model or file with an attribute "
         "network, whose features give the distance (perceptual everywhere)",
     )
+    lpips_scales: int = setting(1, "sizes at which the perceptual distance is added up, each half the one before")
     id_network: str = setting("arcface", "arcface (faces), moco (others), another model, a weight file, or none")
+    parsing: float = setting(0.0, "weight of the distance of the parsings of a face, as FS has it")
+    parsing_network: str = setting("face-parsing", "the network that parses: a model or a weight file")
     edit_form: Literal["paper", "released"] = setting(
         "paper", "L1(w, w') + L1(F, F') (eq. 8), or 0.2 MSE(w, w') + 0.8 MSE(F, F')"
     )
@@ -97,8 +101,8 @@ class LossConfig:
     pool: int = setting(50, "codes of either kind that it remembers")
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "l2 lpips id edit map offsets critic pool", "loss.")
-        at_least(self, 1, "critic_r1_every", "loss.")
+        at_least(self, 0, "l2 lpips id edit map parsing offsets critic pool", "loss.")
+        at_least(self, 1, "lpips_scales critic_r1_every", "loss.")
         total = self.l2 + self.lpips + self.id + self.edit + self.map
         require(total > 0, "loss.l2, loss.lpips, loss.id, loss.edit and loss.map are all 0")
         require(
@@ -197,5 +201,10 @@ def build_networks(config: InverterConfig, device: torch.device) -> Networks:
 
 def build_loss(config: InverterConfig, networks: Networks) -> JointLoss:
     """The joint loss that `loss.*` describes."""
-    weights = LossWeights(config.loss.l2, config.loss.lpips, config.loss.id, config.loss.edit, config.loss.map)
-    return JointLoss(weights, networks.lpips, networks.embedder, config.loss.l2_form, config.loss.edit_form)
+    loss = config.loss
+    weights = LossWeights(loss.l2, loss.lpips, loss.id, loss.edit, map=loss.map, parsing=loss.parsing)
+    distance: Any = networks.lpips
+    if loss.lpips > 0 and loss.lpips_scales > 1:
+        distance = OverScales(distance, loss.lpips_scales)
+    parser = parsing_network(loss.parsing_network) if loss.parsing > 0 else None
+    return JointLoss(weights, distance, networks.embedder, loss.l2_form, loss.edit_form, parser)
