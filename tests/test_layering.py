@@ -158,7 +158,6 @@ OTHER_MEANINGS = {
     "evaluation/results.py": {"sdic"},  # the version
     "runner/report.py": {"sdic"},
     "tiny.py": {"sdic"},  # whose networks it has where no method is named
-    "checkpoints/layouts/styleres.py": {"e4e"},  # a place in the file
     "portraits/build.py": {"e4e"},  # which encoder the domain trains
 }
 

@@ -90,14 +90,14 @@ class PTIInverter(Refiner):
     def _own_code(self, photo: Tensor) -> Tensor:
         return torch.cat([self.pivot(part.clone()) for part in photo.split(1)])
 
-    def pivot(self, photo: Tensor, draw: Draw | None = None) -> Tensor:
+    def pivot(self, photo: Tensor) -> Tensor:
         """The code of one photo by the projector, the same in every row: [1, L, D]. Its noise maps are given up."""
         chosen, (mean, spread) = self.options, spread_of_w(self.generator)
         plain = chosen.perceptual == "none"
         compare = Comparison(photo, self.measured, self.perceptual, float(plain), 1.0)
         how = Search(chosen.pivot_steps, chosen.pivot_rate)
-        drawn = draw or seeded(chosen.seed, photo.device)
-        found = search_code(self.generator.synthesis, mean, spread, compare, how, drawn, self.watch)
+        draw = seeded(chosen.seed, photo.device)
+        found = search_code(self.generator.synthesis, mean, spread, compare, how, draw, self.watch)
         return found.code.expand(-1, self.generator.config.latent_rows, -1)
 
     def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:

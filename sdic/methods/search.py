@@ -84,7 +84,8 @@ def spread_of_w(generator: Generator) -> tuple[Tensor, float]:
     """The mean [1, 1, D] of w over 600 samples, and the root of the mean squared distance from it (over all channels
     together: about sqrt(D) times one channel's)."""
     z = np.random.RandomState(SAMPLES_SEED).randn(SAMPLES, generator.config.style_dim)
-    w = generator.mapping(torch.from_numpy(z).to(generator.latent_avg))
+    with torch.autocast(generator.latent_avg.device.type, enabled=False):
+        w = generator.mapping(torch.from_numpy(z).to(generator.latent_avg))
     mean = w.mean(0, keepdim=True)
     return mean[None], math.sqrt(float((w - mean).square().sum()) / SAMPLES)
 
@@ -142,7 +143,7 @@ def search_code(
     """
     rows, plain = synthesis.config.latent_rows, as_written(synthesis)
     with optimising(start.device):
-        code = start.detach().clone().requires_grad_()
+        code = start.detach().float().clone().requires_grad_()
         shapes = [conv.noise.shape for conv in synthesis.convs] if how.maps else []
         maps = {layer: draw(shape).requires_grad_() for layer, shape in enumerate(shapes)}
         adam = torch.optim.Adam([code, *maps.values()], lr=how.rate, betas=(0.9, 0.999))

@@ -40,7 +40,7 @@ class WPlusOptions:
 
     space: Literal["w+", "w"] = setting("w+", "rows of their own (w+), or one code in all rows (w)")
     steps: int = setting(500, "of Adam, for every photo")
-    rate: float = setting(0.05, "the highest learning rate")
+    rate: float = setting(0.1, "the highest learning rate")
     l2: float = setting(1.0, "weight of the squared error")
     lpips: float = setting(1.0, "weight of the perceptual distance")
     perceptual: str = setting("", PERCEPTUAL)

@@ -201,7 +201,7 @@ class LazyModel:
     def _check_options(self, kind: type[Inverter]) -> Any:
         """The method's options; ConfigError for those that it does not have, or that change nothing."""
         own = options_apart(self._options, self._words)[-1]
-        options = make_options(kind.Options, {**own, **self.edit_options}, kind.method)
+        options: Any = make_options(kind.Options, {**own, **self.edit_options}, kind.method)
         kind.check_edit(**self.edit_options)
         idle = [name for name in own if name in kind.edit_options]
         if idle and not (self.settings.edits or self.settings.edit_list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,18 @@ def test_what_only_the_method_can_draw_is_edited_by_it_alone(photos: Tensor, met
     for extras in ({**inversion.extras, name: part[..., :1]}, {f"{name}x": part}):
         with pytest.raises((CheckpointError, ValueError), match=r"damaged inversion|must be one of"):
             model.edit(replace(inversion, extras=extras), direction, 1.0)
+
+
+@pytest.mark.parametrize("method", ["pti", "wplus"])
+def test_lower_precision_draws_and_does_not_optimise(photos: Tensor, method: str) -> None:
+    options: dict[str, Any] = {"perceptual": "none", "steps": 3}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow on some processors
+        low = sdic.load("tiny", "cpu", method=method, precision="bf16", **options)
+    exact = sdic.load("tiny", "cpu", method=method, **options)
+    if method == "pti":
+        low.options.pivot_steps = exact.options.pivot_steps = 3
+    rounded, inversion = low.invert(photos[:1]), exact.invert(photos[:1])
+    assert rounded.image.dtype == rounded.latent.dtype == torch.float32
+    assert torch.equal(rounded.latent, inversion.latent)
+    assert 0 < (rounded.image - inversion.image).abs().mean() < 0.1 * inversion.image.std()
