@@ -129,7 +129,7 @@ class Head(nn.Module):
 
 
 class SharedHyperNet(nn.Module):
-    """h = v w2 + b2, seen as [O, Z], and the change h w1 + b1, seen as [O, I, 3, 3]: affine in v."""
+    """h = v w2 + b2, shaped [O, Z], and the change h w1 + b1, shaped [O, I, 3, 3]: affine in v."""
 
     def __init__(self, width: int, channels: int):
         super().__init__()

@@ -44,7 +44,7 @@ class CodeCritic:
         return {"loss": weight * r1_penalty(self.network, self.of_w(len(code)))}
 
     def fooling(self, code: Tensor) -> Tensor:
-        """What the method's codes [B, rows, D] lose by being told from W's: a scalar."""
+        """The loss by which the method's codes [B, rows, D] pass for codes of W: a scalar."""
         return fooling_loss(self.network(code.flatten(0, 1)))
 
     @torch.no_grad()

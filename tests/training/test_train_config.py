@@ -7,10 +7,12 @@ from training_processes import REPOSITORY
 
 from sdic.config import load_config, to_yaml
 from sdic.errors import ConfigError
+from sdic.methods import METHODS
 from sdic.training.task import find_task
 
 TrainConfig = find_task("sdic").config
 FILES = sorted((REPOSITORY / "configs" / "train").glob("*.yaml"))
+FILES = [path for path in FILES if path.stem.split("_")[0] not in METHODS]  # METHOD_*.yaml: test_method_configs.py
 DOMAINS = {"ffhq", "ffhq_released", "cars", "portraits", "debug"}
 PORTRAITS = sorted((REPOSITORY / "configs" / "portraits").rglob("*.yaml"))
 ON_PORTRAITS = [path for path in PORTRAITS if path.stem.startswith("sdic") or path.parent.name == "ablations"]
