@@ -34,11 +34,9 @@ def respond(asked: Sequence[float], move: Callable[[list[float]], list[float]], 
     knots: dict[float, list[float]] = {}
     for sign in (-1.0, 1.0):
         side = [abs(amount) for amount in asked if amount * sign > 0]
+        shared = [max(side) * share for share in SWEEP] if sweep and len(set(side)) > 2 else []
         for size in side:
-            shared = sweep and len(set(side)) > 2
-            knots[sign * size] = (
-                [0.0, *(max(side) * s for s in SWEEP)] if shared else [0.0, *(size * s for s in SHARES)]
-            )
+            knots[sign * size] = [0.0, *(shared or [size * share for share in SHARES])]
     tried = sorted({(1 if a > 0 else -1) * k for a, at in knots.items() for k in at if k}, key=abs)
     moved = dict(zip([0.0, *tried], [0.0, *(move(tried) if tried else [])], strict=True))
     strengths = {}

@@ -80,7 +80,7 @@ def _of_tensor(delta: Tensor, path: Path, component: int | None, config: Generat
     flat = delta.ndim in (1, 2) and count == delta.shape[-1]
     if component is None and flat and count > width:
         if not count % width and (count // width in ROWS or count not in sizes(config)):
-            return single(Direction(delta.reshape(-1, width), name=path.stem), path, None)  # flattened W+
+            return Direction(delta.reshape(-1, width), name=path.stem)  # flattened W+, which fits its own rows alone
         if count in sizes(config):
             return from_flat(delta.flatten(), sizes(config)[count], name=path.stem, unit="of the style itself")
     if delta.ndim == 2 and len(delta) > max(ROWS) and len(delta) in sizes(config) and delta.shape[1] in EMBEDDINGS:
