@@ -159,7 +159,7 @@ class PictureInverter:
         inversion: Inversion,
         direction: str | Direction | Sequence[str | Direction],
         strength: float | Sequence[float] | None = None,
-        mask: Picture | Region | None = None,
+        mask: Picture | Region | Tensor | None = None,
         **options: Any,
     ) -> Any:
         """Edited pictures: one PIL picture for one photo and one strength, else a list of them.
@@ -168,8 +168,8 @@ class PictureInverter:
         strength: for one direction a number, a sweep of one photo, or one per photo; None takes the direction's usual
         one. For several directions one number each, and they act together. Where a network measures what a direction
         changes, a number is in its unit, for every photo: 20 is twenty years (`amounts` says what is reached).
-        mask: where the edit acts: a picture of the size of the model's, white there, or a `Region`; elsewhere the
-            inversion stays, bit for bit.
+        mask: where the edit acts: a picture of the size of the model's, white there, a `Region`, or a tensor as for
+            `Inverter.edit`; elsewhere the inversion stays, bit for bit.
         options: of the method, for this edit alone.
         """
         options = {**options, "mask": self._mask(mask)}
@@ -214,16 +214,18 @@ class PictureInverter:
         asked = asked * len(inversion) if len(asked) == 1 else asked
         return self.measurer.strengths(self.inverter, inversion, direction, asked, **options)
 
-    def edits(self, inversion: Inversion, path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
-        """Name -> picture (or a list of them, for several photos), for every edit of a YAML list (docs/editing.md)."""
+    def edits(
+        self, inversion: Inversion, path: str | os.PathLike[str], name: str = "", **options: Any
+    ) -> dict[str, Any]:
+        """Name -> picture (or a list of them, for several photos), for every edit of a YAML list (docs/editing.md).
+
+        name: the photo's, without ending, where the list has a folder of masks.
+        """
         found = {}
         for edit in read_edits(path, self.domain):
-            if edit.region is not None and edit.region.masks is not None:
-                raise ConfigError(
-                    f"{path}, edit {edit.label!r}: a folder of masks goes by the names of files; use `mask`"
-                )
+            mask = edit.region and edit.region.draw(visible_size(self.inverter.geometry), name)
             directions = [located.load(self.inverter.generator) for located in edit.directions]
-            found[edit.label] = self.edit(inversion, directions, edit.strengths, edit.region, **options)
+            found[edit.label] = self.edit(inversion, directions, edit.strengths, mask, **options)
         return found
 
     def interpolate(self, first: Inversion, second: Inversion, t: float | Sequence[float]) -> Any:
@@ -252,9 +254,9 @@ class PictureInverter:
         """The names that `edit` knows for this model."""
         return direction_names(self.domain)
 
-    def _mask(self, mask: Picture | Region | None) -> Tensor | None:
-        if mask is None:
-            return None
+    def _mask(self, mask: Picture | Region | Tensor | None) -> Tensor | None:
+        if mask is None or isinstance(mask, Tensor):
+            return mask
         size = visible_size(self.inverter.geometry)
         if isinstance(mask, Region):
             return mask.draw(size)

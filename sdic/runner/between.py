@@ -35,7 +35,7 @@ from sdic.utils.files import within_limits, write_atomic
 from sdic.utils.images import to_picture, write_png
 from sdic.utils.text import printable
 
-MOST = 10_000
+MOST, ROW = 10_000, 16  # pictures, and of those in the row that shows them all
 
 
 @dataclass
@@ -197,7 +197,8 @@ def _looks(settings: BetweenSettings, command: str, pair: str, frames: list[tupl
     out, files = Path(settings.out), [file for _, file in frames]
     made = [within_limits(f"look/{pair}-{command}", ".png")]
     with writing(out / made[0]):
-        shown = frames if len(frames) <= 16 else frames[:: -(-len(frames) // 16)]
+        last, most = len(frames) - 1, min(len(frames), ROW) - 1
+        shown = [frames[round(step * last / max(most, 1))] for step in range(most + 1)]
         write_png(out / made[0], strip([file for _, file in shown], [label for label, _ in shown], pair))
     for look in looks_of(settings.look):
         name = "page.html" if look == "page" else within_limits(f"look/{pair}-{command}", f".{look}")

@@ -119,4 +119,9 @@ def test_the_pictures_in_python(tiny, photos, tmp_path):
     (tmp_path / "list.yaml").write_text("edits:\n  wide: pc0=2\n  part: {edit: pc0=2, inside: {ellipse: [0, 0, 1, 1]}}")
     edits = model.edits(first, tmp_path / "list.yaml")
     assert list(edits) == ["wide", "part"]
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (64, 64)).save(tmp_path / "masks" / "anna.png")
+    (tmp_path / "own.yaml").write_text("edits: {wide: {edit: pc0=2, inside: {masks: masks}}}")
+    own = model.edits(first, tmp_path / "own.yaml", "anna")["wide"]
+    assert np.array_equal(np.asarray(own), np.asarray(model.picture(first)))
     assert np.array_equal(np.asarray(edits["wide"]), np.asarray(model.edit(first, "pc0", 2)))
