@@ -91,13 +91,12 @@ def drawn_from(generator, latent, layer, feature, noise=None, behind=False):
 
 
 def joint(task, photo, output, l2):
-    """The terms that all methods have, by the config's weights."""
-    perceptual = task.joint.lpips(photo, output).mean()
-    return (
-        l2 * (photo - output).square().mean()
-        + 0.8 * perceptual
-        + 0.1 * identity_loss(task.joint.embedder, photo, output)
-    )
+    """The terms that all methods have, by the config's weights, added up in the loss's order: two of them are float32
+    whatever they look at."""
+    terms = [l2 * (photo - output).square().mean()] if l2 else []
+    terms.append(0.8 * task.joint.lpips(photo, output).mean())
+    terms.append(0.1 * identity_loss(task.joint.embedder, photo, output))
+    return sum(terms[1:], terms[0])
 
 
 def hfgi_reference(task, generator, photo, seed):
