@@ -59,9 +59,10 @@ def usual_methods(known: Domain) -> list[str]:
 def resolve(words: Sequence[str], known: Domain | None) -> dict[str, str]:
     """Label -> name or path for `sdic.load`.
 
-    A word is the name of a method (the domain's model of it is meant), a model of the domain, a weight file or training
-    run's folder, A+B for B going on from the codes of A, or LABEL=any of these. known: None for models and files of any
-    domain. UnknownNameError and ConfigError say what is wrong; nothing is loaded.
+    A word is the name of a method (the domain's model of it is meant; of several, that of the domain's own name), a
+    model of the domain, a weight file or training run's folder, A+B for B going on from the codes of A, or LABEL=any of
+    these. known: None for models and files of any domain. UnknownNameError and ConfigError say what is wrong; nothing
+    is loaded.
     """
     chosen: dict[str, str] = {}
     for word in words:
@@ -101,9 +102,11 @@ def _model(name: str, known: Domain | None) -> str:
         return "+".join([_model(first, known), *(model_that_refines(word, domain) for word in others)])
     if name in METHODS:
         found = [card.name for card in cards.values() if card.method == name]
-        require(len(found) < 2, f"there are several models of {name!r}: name one of {', '.join(found)}")
-        if found:
-            return found[0]
+        own = [label for label in found if known is not None and label == known.name]
+        chosen = own or found
+        require(len(chosen) < 2, f"there are several models of {name!r}: name one of {', '.join(found)}")
+        if chosen:
+            return chosen[0]
     if name in zoo.MODELS and name not in cards:
         card = zoo.MODELS[name]
         raise ConfigError(
