@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from typing import Any, ClassVar
@@ -25,17 +25,17 @@ from sdic.errors import ConfigError, did_you_mean
 from sdic.methods import mixing
 from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
 from sdic.methods.options import NoOptions, carries, make_options
-from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.progress import Watch, nothing
 from sdic.methods.rendering import fitted, recomputed
 from sdic.methods.strengths import counted, own, paired
 from sdic.methods.styles import restyled
+from sdic.methods.trained import Trained
 from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
 
 
-class Inverter(ABC, nn.Module):
+class Inverter(Trained, ABC, nn.Module):
     """Frozen networks and the procedure that inverts with them.
 
     A subclass implements `_invert`; editing is here, `_edit`, for it to override. `invert` and `edit` run without
@@ -56,20 +56,6 @@ class Inverter(ABC, nn.Module):
     """Those of them that only edits depend on: `edit` takes them too, for one edit."""
     edit_variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Other ways to edit what was inverted, which evaluations measure too: name -> options."""
-    trains: ClassVar[tuple[str, ...]] = ()
-    """The roles that `sdic train` trains; all others stay frozen. Empty: there is nothing to train."""
-    trained_after: ClassVar[tuple[str, ...]] = ()
-    """The methods whose trained networks are frozen in its own training, the first one first."""
-    stored: ClassVar[tuple[str, ...]] = ()
-    """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
-    Settings: ClassVar[type] = NoOptions
-    """What a training says about the networks of `trains`, a dataclass. Options of the same name follow it."""
-    Losses: ClassVar[type] = NoOptions
-    """Weights of the loss terms that only this method has, a dataclass: the settings `loss.NAME` of its training."""
-    released: ClassVar[dict[str, Any]] = {}
-    """Settings of the networks as their authors released them."""
-    tiny: ClassVar[dict[str, Any]] = {}
-    """Settings of the untrained ones in the tiny stack (`sdic.tiny`)."""
     gives_code: ClassVar[bool] = False
     """Whether its code alone, rendered, is its inversion: then any method that refines can go on from it."""
     refines: ClassVar[bool] = False
@@ -95,9 +81,7 @@ class Inverter(ABC, nn.Module):
             raise ConfigError(
                 f"the generator draws {self.generator.config.resolution} px, the domain is {geometry.resolution} px"
             )
-        self.geometry = self.measured = (
-            geometry  # at which it looks at photos; and its outputs are compared with others
-        )
+        self.geometry = self.measured = geometry  # of photos that it looks at; of outputs when methods are compared
         self.options: Any = self.Options() if options is None else options
         self.precision: Precision = "fp32"
         self.noise: Noise = "fixed"
@@ -242,45 +226,14 @@ class Inverter(ABC, nn.Module):
             return {name: value.to(photo) for name, value in parts[0].items()}
         return {name: torch.cat([part[name] for part in parts]).to(photo) for name in parts[0]}
 
-    def training_pass(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> TrainingPass:
-        """The forward pass of a training step; photo, frozen: as for `_invert`. Methods whose losses look at more than
-        the inversion override this."""
-        inversion = self._invert(photo, frozen)
-        return TrainingPass(inversion, [(photo, inversion.image)])
-
-    def training_passes(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> Iterator[TrainingPass]:
-        """Of methods that go over a photo several times: a pass at a time, each with a graph of its own."""
-        yield self.training_pass(photo, frozen, step)
-
-    def code_in_training(self, photo: Tensor, step: Step) -> Tensor:
-        """The code [B, L, D] that a latent discriminator looks at in training."""
-        return self._invert(photo).latent
-
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`frozen_pass` of one portion; methods that have nothing frozen before what trains leave it at this."""
         return {}
 
     @classmethod
-    def trainable(
-        cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
-    ) -> dict[str, nn.Module]:
-        """The networks of `trains` as `settings` describe them: new ones, or those that a file to start from `held`.
-
-        ConfigError where settings, generator and file do not fit.
-        """
-        raise NotImplementedError(f"{cls.__name__} trains nothing")
-
-    @classmethod
     def fits(cls, networks: Mapping[str, nn.Module]) -> bool:
         """Whether these networks, by role, can be the method's."""
         return all(role in networks and kind_of(networks[role]) == kind for role, kind in cls.networks.items())
-
-    @classmethod
-    def options_of(cls, settings: Any) -> dict[str, Any]:
-        """The options that follow from a training's settings: those of the same name."""
-        return {
-            field.name: getattr(settings, field.name) for field in fields(cls.Options) if field.name in vars(settings)
-        }
 
     def header(self) -> dict[str, str]:
         """What the header of a file with its networks says: the method, and the options that they were trained with."""

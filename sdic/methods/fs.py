@@ -181,7 +181,9 @@ class FSInverter(NextFeatureInverter):
         config = FeatureStyleConfig(
             sizes.latent_rows,
             sizes.style_dim,
-            *(tuple(getattr(settings, name)) for name in ("blocks", "widths", "strides")),
+            tuple(settings.blocks),
+            tuple(settings.widths),
+            tuple(settings.strides),
             sizes.layer_channels(settings.layer),
             tuple(settings.content_strides),
         )

@@ -32,7 +32,7 @@ class Step:
 class TrainingPass:
     """inversion: of the photos; the editing loss looks at its codes and features.
     pairs: (target [B, 3, H, W] in [-1, 1] at the input size, output [B, 3, R, R]) of every picture that the other terms
-    of the joint loss compare, in the mean over all pairs.
+    of the joint loss compare: its mean over all pairs counts, or with `summed` their sum.
     terms: scalars of the method's own by the names of its `Losses`, before their weights.
     last: whether it is the last pass of a step, whose terms are written down."""
 
@@ -40,9 +40,15 @@ class TrainingPass:
     pairs: Sequence[tuple[Tensor, Tensor]]
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     last: bool = True
+    summed: bool = False
 
     def compared(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """(targets, outputs) of all pairs one below the other, [P * B, 3, H, W] each, outputs at the input size."""
         targets = [target for target, _ in self.pairs]
         outputs = [geometry.at_input_size(output) for _, output in self.pairs]
         return torch.cat(targets), torch.cat(outputs)
+
+    @property
+    def share(self) -> int:
+        """By what the mean over the pairs is multiplied: 1, or with `summed` their number."""
+        return len(self.pairs) if self.summed else 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -72,12 +72,12 @@ class SFEInverter(NextFeatureInverter):
         "sfe_encoder": "feature_style_encoder",
         "fuser": "feature_fuser",
     }
-    Options: type = SFEInverterOptions
+    Options: ClassVar[type] = SFEInverterOptions
     edit_options = ("rule",)
     edit_variants = {rule: {"rule": rule} for rule in ("carried", "paper", "kept")}  # noqa: RUF012
-    trains: tuple[str, ...] = ("sfe_encoder", "fuser")
-    Settings: type = SFEInverterSettings
-    Losses: type = SFEInverterLosses
+    trains: ClassVar[tuple[str, ...]] = ("sfe_encoder", "fuser")
+    Settings: ClassVar[type] = SFEInverterSettings
+    Losses: ClassVar[type] = SFEInverterLosses
     tiny = {  # noqa: RUF012
         "layer": 4,
         "blocks": [1, 1, 1, 1],

@@ -131,7 +131,7 @@ class InverterTask(Task):
                 target, output = passed.compared(self.geometry)
             terms = self.terms(target, output, passed.inversion)
             own = {name: value.to(photo) for name, value in passed.terms.items() if self.own_weights[name] > 0}
-            loss = sum((self.own_weights[name] * value for name, value in own.items()), terms["loss"])
+            loss = sum((self.own_weights[name] * value for name, value in own.items()), passed.share * terms["loss"])
             yield {**terms, **own, "loss": loss} if passed.last else {"loss": loss}
 
     def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:
