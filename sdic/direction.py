@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -132,7 +132,8 @@ class Direction:
                     first, second = (number for number in pair if isinstance(number, (int, kind)))
                     settings[name] = (first, second)
             if settings.get("kind") == "style":
-                return StyleDirection(**_by_layer(tensors), **settings)
+                about: dict[str, Any] = {**_by_layer(tensors), **settings}
+                return StyleDirection(**about)
             texts = all(isinstance(settings.get(name, ""), str) for name in ("kind", "name", "unit"))
             numbers = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
             if not texts or not isinstance(settings.get("source", {}), dict) or len(numbers) != len(tensors):

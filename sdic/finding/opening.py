@@ -69,7 +69,8 @@ def open_source(settings: FindSettings, kind: str, opened: Opened) -> Source:
         return _fitting(labelled([settings.name], label, codes, about, parts[0][2] + parts[1][2]), opened, codes)
     rows, columns, numbers = read_labels(Path(settings.labels))
     if settings.codes:
-        codes, problems = read_codes(Path(settings.codes)), []
+        codes = read_codes(Path(settings.codes))
+        problems: list[str] = []
         if len(codes) != len(rows):
             raise ConfigError(f"{settings.labels} has {len(rows)} rows, and {settings.codes} holds {len(codes)} codes")
     else:

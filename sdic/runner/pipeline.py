@@ -135,14 +135,16 @@ class Pipeline:
         if not job.missing:
             job.end(SKIPPED)
 
-    def _about(self, edit: Edit, job: Job, rule: str) -> dict[str, str]:
+    def _about(self, edit: Edit, job: Job, rule: str) -> dict[str, Any]:
         """What an edit of a photo depends on, beside its inversion."""
         inside = {"inside": edit.region.identity(job.item.stem)} if edit.region else {}
         return {"rule": rule, "edit": self._identities[edit.label], **inside, **self.model.measure}
 
     def _skip_video(self, job: Job, rule: str) -> None:
         """`skip` for a video, which becomes a video for each edit."""
-        job.start = video = job.item.content(self.settings.max_pixels)
+        video = job.item.content(self.settings.max_pixels)
+        assert isinstance(video, Video)
+        job.start = video
         job.notes += video.notes
         aligning = {} if self.model.aligner is None else self.model.aligner.identity()
         for edit in self.edits:
@@ -168,6 +170,7 @@ class Pipeline:
         elif isinstance(content, Inversion) and len(content) != 1:
             raise CheckpointError(f"holds {len(content)} inversions; save them one by one")
         else:
+            assert not isinstance(content, Image.Image)
             job.start = content
 
     def _compute(self, group: list[Job]) -> None:
@@ -225,8 +228,8 @@ class Pipeline:
                 directions, strengths = self.model.directions(edit), amounts.strengths(edit, wanted)
                 names = {index: rows[index][0].item.stem for index in wanted}
                 for part, mask in parts(edit.region, inverter.geometry, names):
-                    own = [amount[[wanted.index(index) for index in part]] for amount in strengths]
-                    images = inverter.edit(inversion[part], directions, own, mask, **self.model.edit_options)
+                    taken = [amount[[wanted.index(index) for index in part]] for amount in strengths]
+                    images = inverter.edit(inversion[part], directions, taken, mask, **self.model.edit_options)
                     for place, (index, image) in enumerate(zip(part, visible(images), strict=True)):
                         job, label = rows[index][0], edit.label + rows[index][1]
                         job.pictures[label] = to_picture(image)
