@@ -164,12 +164,12 @@ def _numbered(codes: Codes) -> Iterator[tuple[int, Tensor]]:
 
 def _moments(codes: Codes, known: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [F] of the codes whose scores are known."""
-    total, square, wanted = 0.0, 0.0, set(known.tolist())
+    total, square, wanted = torch.zeros(()), torch.zeros(()), set(known.tolist())
     for first, part in _numbered(codes):
         part = part[[number for number in range(len(part)) if first + number in wanted]]
         total, square = total + part.sum(0), square + part.square().sum(0)
-    mean = torch.as_tensor(total / len(known))
-    variance = (torch.as_tensor(square / len(known)) - mean.square()) * len(known) / max(1, len(known) - 1)
+    mean = total / len(known)
+    variance = (square / len(known) - mean.square()) * len(known) / max(1, len(known) - 1)
     return mean, variance.clamp_min(0).sqrt().clamp_min(1e-8)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ def save_components(
         raise ConfigError(f"the codes have {width} dimensions, so 1 to {width} principal components, not {count}")
     mean, components, deviations = _decompose(generator, max(samples, 2), seed)
     shares = deviations.square() / deviations.square().sum()
-    arrays = {
+    arrays: dict[str, Any] = {
         "lat_mean": mean[None].numpy(),
         "lat_comp": components[:count, None].numpy(),
         "lat_stdev": deviations[:count].numpy(),

@@ -163,7 +163,8 @@ def _channels(listed: Any, where: str) -> tuple[tuple[int, int, float], ...] | N
     if listed is None:
         return None
     found = []
-    for entry in listed if isinstance(listed, list) and listed else [None]:
+    entries: list[Any] = listed if isinstance(listed, list) and listed else [None]
+    for entry in entries:
         whole = isinstance(entry, list) and len(entry) in (2, 3) and all(map(_is_number, entry))
         if not whole or any(type(number) is not int or number < 0 for number in entry[:2]):
             raise ConfigError(

@@ -86,7 +86,7 @@ def rank(settings: FindSettings) -> Found:
 def _style_moments(generator: Generator, parts: Iterator[Tensor], chosen: Tensor | None) -> tuple[Tensor, Tensor, int]:
     """Mean and standard deviation [S] of the styles of latents [n, L, D] (those of these numbers), and how many."""
     wanted = None if chosen is None else set(chosen.tolist())
-    total, square, count, first = 0.0, 0.0, 0, 0
+    total, square, count, first = torch.zeros(()), torch.zeros(()), 0, 0
     for part in parts:
         numbers = [n for n in range(len(part)) if wanted is None or first + n in wanted]
         first += len(part)
@@ -94,8 +94,8 @@ def _style_moments(generator: Generator, parts: Iterator[Tensor], chosen: Tensor
             latents = latents.to(generator.latent_avg.device).expand(-1, generator.config.latent_rows, -1)
             styles = joined(generator.synthesis.styles(latents), generator.config).cpu().double()
             total, square, count = total + styles.sum(0), square + styles.square().sum(0), count + len(styles)
-    mean = torch.as_tensor(total) / max(1, count)
-    variance = torch.as_tensor(square) / max(1, count) - torch.as_tensor(mean).square()
+    mean = total / max(1, count)
+    variance = square / max(1, count) - mean.square()
     return mean, (variance * count / max(1, count - 1)).clamp_min(0).sqrt().clamp_min(1e-8), count
 
 

@@ -34,7 +34,8 @@ def draw(model: str, out: str, samples: int = 100, seed: int = 0, device: str = 
         raise ConfigError(f"{folder}: holds pictures of another generator or seed; choose another folder")
     write_atomic(about, json.dumps(identity))
     geometry = DOMAINS[opened.domain].geometry if opened.domain in DOMAINS else None
-    generator, codes, bar = opened.generator, [], progress(samples, 0)
+    generator, bar = opened.generator, progress(samples, 0)
+    codes: list[torch.Tensor] = []
     for part in own_codes(generator, samples, seed):
         for code in part:
             path = folder / f"{len(codes):05d}.png"

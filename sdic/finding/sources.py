@@ -232,10 +232,10 @@ def matched(rows: Sequence[str], numbers: Tensor, names: Sequence[str]) -> tuple
     found = torch.full((len(names), numbers.shape[1]), math.nan)
     used = set()
     for place, name in enumerate(names):
-        row = next((known[key] for key in (name, Path(name).name, Path(name).stem) if key in known), None)
-        if row is not None:
-            found[place] = numbers[row]
-            used.add(row)
+        number = next((known[key] for key in (name, Path(name).name, Path(name).stem) if key in known), None)
+        if number is not None:
+            found[place] = numbers[number]
+            used.add(number)
     if not used:
         raise ConfigError(
             f"the CSV names none of the photos: it begins with {', '.join(rows[:3])}, they with {', '.join(names[:3])}"
