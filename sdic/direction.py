@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -131,13 +131,13 @@ class Direction:
                 if pair is not None:
                     first, second = (number for number in pair if isinstance(number, (int, kind)))
                     settings[name] = (first, second)
-            if settings.get("kind") == "style":
-                about: dict[str, Any] = {**_by_layer(tensors), **settings}
-                return StyleDirection(**about)
             texts = all(isinstance(settings.get(name, ""), str) for name in ("kind", "name", "unit"))
             numbers = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
             if not texts or not isinstance(settings.get("source", {}), dict) or len(numbers) != len(tensors):
                 raise ValueError("a value of the wrong type")
+            if settings.get("kind") == "style":
+                parts = _by_layer(tensors)
+                return StyleDirection(convs=parts["convs"], rgb=parts["rgb"], **settings)
             return cls(delta=tensors["delta"], origin=tensors.get("origin"), **settings)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{path}: damaged direction ({one_line(error)})") from error
@@ -194,7 +194,5 @@ def _by_layer(tensors: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
     found: dict[str, dict[int, Tensor]] = {"convs": {}, "rgb": {}}
     for name, tensor in tensors.items():
         part, _, layer = name.partition(".")
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} holds {tensor.dtype}")
         found[part][int(layer)] = tensor
     return found

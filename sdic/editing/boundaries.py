@@ -164,7 +164,7 @@ def _numbered(codes: Codes) -> Iterator[tuple[int, Tensor]]:
 
 def _moments(codes: Codes, known: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [F] of the codes whose scores are known."""
-    total, square, wanted = torch.zeros(()).double(), torch.zeros(()).double(), set(known.tolist())
+    total, square, wanted = torch.zeros(()), torch.zeros(()), set(known.tolist())
     for first, part in _numbered(codes):
         part = part[[number for number in range(len(part)) if first + number in wanted]]
         total, square = total + part.sum(0), square + part.square().sum(0)

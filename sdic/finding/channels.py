@@ -86,7 +86,7 @@ def rank(settings: FindSettings) -> Found:
 def _style_moments(generator: Generator, parts: Iterator[Tensor], chosen: Tensor | None) -> tuple[Tensor, Tensor, int]:
     """Mean and standard deviation [S] of the styles of latents [n, L, D] (those of these numbers), and how many."""
     wanted = None if chosen is None else set(chosen.tolist())
-    total, square, count, first = torch.zeros(()).double(), torch.zeros(()).double(), 0, 0
+    total, square, count, first = torch.zeros(()), torch.zeros(()), 0, 0
     for part in parts:
         numbers = [n for n in range(len(part)) if wanted is None or first + n in wanted]
         first += len(part)

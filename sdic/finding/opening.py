@@ -68,9 +68,9 @@ def open_source(settings: FindSettings, kind: str, opened: Opened) -> Source:
         about = {"source": "two folders of photos", "with": len(parts[0][1]), "without": len(parts[1][1])}
         return _fitting(labelled([settings.name], label, codes, about, parts[0][2] + parts[1][2]), opened, codes)
     rows, columns, numbers = read_labels(Path(settings.labels))
+    problems: list[str] = []
     if settings.codes:
         codes = read_codes(Path(settings.codes))
-        problems: list[str] = []
         if len(codes) != len(rows):
             raise ConfigError(f"{settings.labels} has {len(rows)} rows, and {settings.codes} holds {len(codes)} codes")
     else:

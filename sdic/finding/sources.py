@@ -232,11 +232,10 @@ def matched(rows: Sequence[str], numbers: Tensor, names: Sequence[str]) -> tuple
     found = torch.full((len(names), numbers.shape[1]), math.nan)
     used = set()
     for place, name in enumerate(names):
-        keys = (name, Path(name).name, Path(name).stem)
-        mine = next((known[key] for key in keys if key in known), None)
-        if mine is not None:
-            found[place] = numbers[mine]
-            used.add(mine)
+        number = next((known[key] for key in (name, Path(name).name, Path(name).stem) if key in known), None)
+        if number is not None:
+            found[place] = numbers[number]
+            used.add(number)
     if not used:
         raise ConfigError(
             f"the CSV names none of the photos: it begins with {', '.join(rows[:3])}, they with {', '.join(names[:3])}"
