@@ -32,8 +32,9 @@ def of_card(card: zoo.ModelCard) -> Bundle:
 
 
 @torch.inference_mode(False)
-def read_frozen(name: str, generator: str = "") -> Bundle:
-    """The networks of a model name or of a file; the generator from another one if given."""
+def read_frozen(name: str, generator: str = "", after: str = "") -> Bundle:
+    """The networks of a model name or of a file; the generator from another one if given, and from `after` what both
+    lack."""
     if name in zoo.MODELS:
         bundle = of_card(zoo.MODELS[name])
     elif Path(name).is_file():
@@ -43,6 +44,8 @@ def read_frozen(name: str, generator: str = "") -> Bundle:
     if generator:
         found = read_frozen(generator).require("generator", generator)
         bundle = Bundle({**bundle.networks, "generator": found}, bundle.source)
+    if after:
+        bundle = Bundle({**read_frozen(after).networks, **bundle.networks}, bundle.source)
     return bundle
 
 

@@ -191,7 +191,7 @@ def _with_frozen(trained: Bundle, path: Path) -> Bundle:
     Those are a model, or files: beside `path` if they are there (so that a folder can be moved), else as they are
     named.
     """
-    names = [trained.source["frozen"], trained.source.get("frozen_generator", "")]
+    names = [trained.source["frozen"], *(trained.source.get(f"frozen_{part}", "") for part in ("generator", "after"))]
     beside = [path.parent / name for name in names]
     frozen = read_frozen(*(str(b) if b.is_file() else name for name, b in zip(names, beside, strict=True)))
     roles = partners(trained) or ["generator", "encoder"]  # files of earlier versions may not say

@@ -34,6 +34,7 @@ class TrainingPass:
     pairs: (target [B, 3, H, W] in [-1, 1] at the input size, output [B, 3, R, R]) of every picture that the other terms
     of the joint loss compare: its mean over all pairs counts, or with `summed` their sum.
     terms: scalars of the method's own by the names of its `Losses`, before their weights.
+    fooling: of how many of the first pairs the outputs have to fool a discriminator, where the training has one.
     last: whether it is the last pass of a step, whose terms are written down."""
 
     inversion: Inversion
@@ -41,6 +42,7 @@ class TrainingPass:
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     last: bool = True
     summed: bool = False
+    fooling: int = 1
 
     def compared(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """(targets, outputs) of all pairs one below the other, [P * B, 3, H, W] each, outputs at the input size."""

@@ -125,7 +125,8 @@ class SFEInverter(NextFeatureInverter):
         inversion = self._with_feature(first, min(1.0, step.images / ramp) if ramp else 1.0)
         own = GeneratorState(self.options.layer, first["base_feature"], first["rgb"])
         pairs = [(photo, inversion.image), (photo, self.resume(first["latent"], own))]
-        return TrainingPass(inversion, pairs, {"feature": F.mse_loss(first["fused_feature"], first["base_feature"])})
+        terms = {"feature": F.mse_loss(first["fused_feature"], first["base_feature"])}
+        return TrainingPass(inversion, pairs, terms, fooling=2)
 
     @classmethod
     def trainable(

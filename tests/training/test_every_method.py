@@ -10,6 +10,7 @@ from sdic.methods import METHODS
 from sdic.training.distributed import World
 from sdic.training.loop import Trainer
 from sdic.training.task import find_task
+from sdic.zoo import MODELS
 
 TRAINED = [name for name, kind in METHODS.items() if kind.trains]
 WORDS = [
@@ -23,7 +24,11 @@ WORDS = [
 def trainer(method, folder, images, *words):
     """A small run of a method."""
     entry = find_task(method)
-    sizes = [f"model.{name}={value}" for name, value in METHODS[method].tiny.items()]
+    sizes = [f"model.{name}={json.dumps(value)}" for name, value in METHODS[method].tiny.items()]
+    if METHODS[method].trained_after:  # the tiny stack of SDIC has no networks of the method before
+        sizes.append(
+            f"model.frozen={next(c.name for c in MODELS.values() if (c.method, c.domain) == (method, 'tiny'))}"
+        )
     config = load_config(entry.config, None, [*WORDS, *sizes, f"run.dir={folder}", f"run.images={images}", *words])
     return Trainer(entry.task(config, World(0, 1, torch.device("cpu"))))
 
@@ -46,7 +51,17 @@ CRITIC = (
 )
 
 
-@pytest.mark.parametrize(("method", "words"), [*((name, ()) for name in TRAINED), ("restyle", CRITIC)])
+ADVERSARIAL = (
+    "loss.adversarial=0.01",
+    "loss.adversarial_from=4",
+    "loss.discriminator_channels=8",
+    "loss.discriminator_r1_every=2",
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [*((name, ()) for name in TRAINED), ("restyle", CRITIC), ("sfe-inverter", ADVERSARIAL)]
+)
 def test_a_stopped_run_ends_as_one_that_was_not(method, words, tmp_path):
     straight, broken = tmp_path / "straight" / "run", tmp_path / "broken" / "run"
     words = (*words, "optim.ema_images=5", "model.noise=random", "run.on_nan=skip")

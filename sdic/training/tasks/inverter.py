@@ -35,6 +35,7 @@ from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
 from sdic.training.latent_critic import CodeCritic
 from sdic.training.photos import Photos
+from sdic.training.picture_critic import PictureCritic
 from sdic.training.task import Entry, Task
 from sdic.training.tasks.e4e import offset_norms
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
@@ -49,7 +50,7 @@ class InverterTask(Task):
         self.name = method
         kind = METHODS[method]
         model: Any = config.model
-        bundle = read_frozen(model.frozen, model.generator)
+        bundle = read_frozen(model.frozen, model.generator, model.after)
         roles = [role for role in kind.networks if role not in kind.trains]
         self.frozen = {
             role: bundle.require(role, f"model.frozen={model.frozen}").eval().requires_grad_(False).to(self.device)
@@ -58,6 +59,7 @@ class InverterTask(Task):
         self.geometry = geometry_of(bundle)
         self.options: Any = make_options(kind.Options, kind.options_of(model), method)
         self.origin = {"frozen": model.frozen, **({"frozen_generator": model.generator} if model.generator else {})}
+        self.origin |= {"frozen_after": model.after} if model.after else {}
         self.origin |= {"geometry": self.geometry.to_text()}
         self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
         generator: Any = accelerate(self.frozen["generator"])
@@ -84,6 +86,12 @@ class InverterTask(Task):
                 self.critic = CodeCritic(self, generator)
             self.networks = {"critic": self.critic.network, **self.networks}
             self.phases = [*self.critic.phases(), *self.phases]
+        self.discriminator: PictureCritic | None = None
+        if config.loss.adversarial > 0:
+            with self.weights_drawn("discriminator"):
+                self.discriminator = PictureCritic(self, self.geometry)
+            self.networks = {**self.networks, "discriminator": self.discriminator.network}
+            self.phases = [*self.phases, *self.discriminator.phases()]
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
@@ -115,6 +123,9 @@ class InverterTask(Task):
         """The loss of every pass of the method; terms are those of the last one."""
         inverter, step = self.inverter, Step(self.images, self.own_weights, self.config.model)
         photo = channels_last(batch.photo)
+        if self.discriminator is not None and phase in PictureCritic.PHASES:
+            yield self.discriminator.loss(phase, photo, batch)
+            return
         if self.critic is not None and phase in CodeCritic.PHASES:
             with torch.no_grad(), self.autocast():
                 code = inverter.code_in_training(photo, step)
@@ -132,6 +143,9 @@ class InverterTask(Task):
             terms = self.terms(target, output, passed.inversion)
             own = {name: value.to(photo) for name, value in passed.terms.items() if self.own_weights[name] > 0}
             loss = sum((self.own_weights[name] * value for name, value in own.items()), passed.share * terms["loss"])
+            if self.discriminator is not None and self.images >= self.config.loss.adversarial_from:
+                own["fooling_pictures"] = self.discriminator.fooling(output[: passed.fooling * len(photo)], batch)
+                loss = loss + self.config.loss.adversarial * own["fooling_pictures"]
             yield {**terms, **own, "loss": loss} if passed.last else {"loss": loss}
 
     def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:

@@ -59,6 +59,9 @@ class InverterModelConfig:
 
     frozen: str = setting("e4e-ffhq", "frozen networks: a model (`sdic models`), a weight file, or tiny (untrained)")
     generator: str = setting("", "another model or file for the generator, where `frozen` holds only an encoder")
+    after: str = setting(
+        "", "a model or file with the networks of the method that this one comes after, where `frozen` has none"
+    )
     start: str = setting("", "a model or file with trained networks to start from; empty: from nothing")
     noise: Literal["fixed", "random"] = setting("fixed", "of the generator in training; validation uses the fixed one")
     activation_checkpointing: bool = setting(
@@ -99,10 +102,17 @@ class LossConfig:
     critic_r1: float = setting(10.0, "gamma of its R1 penalty")
     critic_r1_every: int = setting(16, "steps between two of its R1 penalties")
     pool: int = setting(50, "codes of either kind that it remembers")
+    adversarial: float = setting(0.0, "weight of a discriminator of pictures at the size of the losses; 0: none")
+    adversarial_from: int = setting(0, "images before it begins")
+    discriminator: str = setting("", "a model or file whose discriminator it begins as; empty: from nothing")
+    discriminator_channels: int = setting(512, "the most channels of a new one")
+    discriminator_lr: float = setting(1e-4, "its learning rate, by Adam")
+    discriminator_r1: float = setting(10.0, "gamma of its R1 penalty")
+    discriminator_r1_every: int = setting(16, "steps between two of its R1 penalties")
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "l2 lpips id edit map parsing offsets critic pool", "loss.")
-        at_least(self, 1, "lpips_scales critic_r1_every", "loss.")
+        at_least(self, 0, "l2 lpips id edit map parsing offsets critic pool adversarial adversarial_from", "loss.")
+        at_least(self, 1, "lpips_scales critic_r1_every discriminator_r1_every discriminator_channels", "loss.")
         total = self.l2 + self.lpips + self.id + self.edit + self.map
         require(total > 0, "loss.l2, loss.lpips, loss.id, loss.edit and loss.map are all 0")
         require(
