@@ -179,7 +179,7 @@ class Pipeline:
         raw_photo = type(item) is Item and self.model.aligner is not None
         ending = raw.crops_become_facts(self.model, job) if raw_photo else ""
         if isinstance(item, VideoItem):
-            self._skip_video(job, rule)
+            self._skip_video(job, item.content(self.settings.max_pixels), rule)
             return
         key = key_of(**job.facts)
         saved = [within_limits(f"inversions/{item.stem}{mark}", ".safetensors") for mark in job.marks]
@@ -204,9 +204,9 @@ class Pipeline:
         if not job.missing:
             job.end(SKIPPED)
 
-    def _skip_video(self, job: Job, rule: str) -> None:
+    def _skip_video(self, job: Job, video: Video, rule: str) -> None:
         """`skip` for a video, which becomes a video for each edit."""
-        job.start = video = job.item.content(self.settings.max_pixels)
+        job.start = video
         job.notes += video.notes
         aligning = {} if self.model.aligner is None else self.model.aligner.identity()
         for label, identity in self._identities.items():
@@ -228,7 +228,7 @@ class Pipeline:
             job.notes += dict.fromkeys(note for _, notes in fitted for note in notes)
         elif isinstance(content, Inversion) and len(content) != 1:
             raise CheckpointError(f"holds {len(content)} inversions; save them one by one")
-        else:
+        elif not isinstance(content, Image.Image):
             job.start = content
 
     def _compute(self, group: list[Job]) -> None:

@@ -66,7 +66,7 @@ class Photos:
     def fill(self, cache: FirstPassCache, inverter: Inverter, stopped: Callable[[], bool]) -> None:
         """Make the cache's missing entries, every process its share. StoppedError when it was stopped before."""
         data, world = self.config.data, self.world
-        contents = (data.source, str(Path(data.path).absolute()), tuple(self.dataset.names), data.flip)
+        contents: tuple[Any, ...] = (data.source, str(Path(data.path).absolute()), tuple(self.dataset.names), data.flip)
         contents += () if data.align == "never" else (data.align, data.face, data.landmarks)
         if world.gather(cache.is_complete(contents))[0]:  # the first process decides, or they would part ways
             return
