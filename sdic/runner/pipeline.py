@@ -109,7 +109,7 @@ class Pipeline:
         raw_photo = type(item) is Item and self.model.aligner is not None
         ending = raw.crops_become_facts(self.model, job) if raw_photo else ""
         if isinstance(item, VideoItem):
-            self._skip_video(job, rule)
+            self._skip_video(job, item.content(self.settings.max_pixels), rule)
             return
         key = key_of(**job.facts)
         about = {edit.label: self._about(edit, job, rule) for edit in self.edits}
@@ -140,10 +140,8 @@ class Pipeline:
         inside = {"inside": edit.region.identity(job.item.stem)} if edit.region else {}
         return {"rule": rule, "edit": self._identities[edit.label], **inside, **self.model.measure}
 
-    def _skip_video(self, job: Job, rule: str) -> None:
+    def _skip_video(self, job: Job, video: Video, rule: str) -> None:
         """`skip` for a video, which becomes a video for each edit."""
-        video = job.item.content(self.settings.max_pixels)
-        assert isinstance(video, Video)
         job.start = video
         job.notes += video.notes
         aligning = {} if self.model.aligner is None else self.model.aligner.identity()
@@ -169,8 +167,7 @@ class Pipeline:
             job.notes += dict.fromkeys(note for _, notes in fitted for note in notes)
         elif isinstance(content, Inversion) and len(content) != 1:
             raise CheckpointError(f"holds {len(content)} inversions; save them one by one")
-        else:
-            assert not isinstance(content, Image.Image)
+        elif not isinstance(content, Image.Image):
             job.start = content
 
     def _compute(self, group: list[Job]) -> None:
