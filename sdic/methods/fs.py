@@ -178,14 +178,10 @@ class FSInverter(NextFeatureInverter):
         cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
     ) -> dict[str, nn.Module]:
         sizes, side = generator.config, max(geometry.input_size)
+        blocks, widths, strides = (tuple(getattr(settings, name)) for name in ("blocks", "widths", "strides"))
+        channels, content = sizes.layer_channels(settings.layer), tuple(settings.content_strides)
         config = FeatureStyleConfig(
-            sizes.latent_rows,
-            sizes.style_dim,
-            tuple(settings.blocks),
-            tuple(settings.widths),
-            tuple(settings.strides),
-            sizes.layer_channels(settings.layer),
-            tuple(settings.content_strides),
+            sizes.latent_rows, sizes.style_dim, blocks, widths, strides, channels, content_strides=content
         )
         found, wanted = config.feature_size(side), sizes.layer_resolution(settings.layer)
         if found != wanted:
