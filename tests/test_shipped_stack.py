@@ -14,7 +14,7 @@ from sdic.loading import read_frozen
 from sdic.utils.files import sha256_of
 
 FOLDER = zoo.REPOSITORY / "pretrained" / "portraits"
-NAMES = ("attributes", "identity", "generator", "encoder", "sdic")
+NAMES = ("attributes", "identity", "generator", "encoder", "sdic", "difference")
 EXAMPLES = [str(path) for path in sorted((FOLDER / "examples").glob("*.png"))]
 
 
