@@ -6,7 +6,9 @@ stuffing filters, contiguous NCHW, normalisation as layers of its own. Both side
 threads and weights (random, full size); each time is the best of several runs. Outputs must agree to 1e-4 of their std.
 
     python scripts/benchmark.py                 # inversion and editing at 1024 px
+    python scripts/benchmark.py edit            # ten edits beside two inversions; the memory of a video
     python scripts/benchmark.py train           # training step (see sdic/training)
+    python scripts/benchmark.py tune            # a step of tuning the generator for one photo (PTI), on a CPU
 """
 
 from __future__ import annotations

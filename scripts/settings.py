@@ -1,6 +1,7 @@
 """Bring the tables of settings in docs/ up to date: `python scripts/settings.py`. A test fails where they are not.
 
-A table stands between `<!-- settings: TASK -->` (or `every task`) and `<!-- end of settings -->`.
+A table stands between `<!-- settings: TASK -->` (or `every task`) and `<!-- end of settings -->`, one of a method's own
+options after `<!-- options: METHOD -->`. What trainings of methods have in common stands in the table of SDIC alone.
 """
 
 import re
@@ -9,12 +10,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from sdic.methods import METHODS
 from sdic.settings import as_table
 from sdic.training.config import TrainingConfig
 from sdic.training.task import tasks
+from sdic.training.tasks.inverter_settings import InverterConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-TABLE = re.compile(r"(<!-- settings: (.+?) -->\n).*?(<!-- end of settings -->)", re.S)
+WHOLE = "sdic"
+TABLE = re.compile(r"(<!-- (?:settings|options): (.+?) -->\n).*?(<!-- end of settings -->)", re.S)
 
 
 def current(text: str) -> str:
@@ -22,8 +26,15 @@ def current(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
+        if "options" in begin:
+            return f"{begin}{as_table(METHODS[name].Options())}\n{end}"
         base = TrainingConfig()
-        rows = as_table(base) if name == "every task" else as_table(tasks()[name].config(), base)
+        if name == "every task":
+            return f"{begin}{as_table(base)}\n{end}"
+        config = tasks()[name].config()
+        if isinstance(config, InverterConfig) and name != WHOLE:
+            base = tasks()[WHOLE].config()
+        rows = as_table(config, base)
         return f"{begin}{rows}\n{end}"
 
     return TABLE.sub(table, text)

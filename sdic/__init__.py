@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sdic.direction import Direction
     from sdic.editing.directions import load_direction
+    from sdic.editing.masks import Region
     from sdic.loading import load
     from sdic.methods.base import Inverter
     from sdic.pictures import PictureInverter, open_model
@@ -31,6 +32,7 @@ _HOMES = {
     "GeneratorState": "sdic.types",
     "Geometry": "sdic.types",
     "Inversion": "sdic.types",
+    "Region": "sdic.editing.masks",
 }
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Inversion",
     "Inverter",
     "PictureInverter",
+    "Region",
     "__version__",
     "load",
     "load_direction",

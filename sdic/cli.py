@@ -21,6 +21,9 @@ from sdic.utils.text import printable
 COMMANDS = {
     "invert": "invert photos: OUT/inversion/, a contact sheet and a report",
     "edit": "invert photos (or take saved inversions) and edit them",
+    "directions": "find directions in a generator, and look at those that are known",
+    "interpolate": "draw the way from one photo to another",
+    "mix": "give a photo the style of another: some of its latent rows",
     "align": "cut the faces out of raw photos, as FFHQ's are",
     "paste": "put edited crops back into their photos",
     "models": "list the models, their files and what is here",

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -77,7 +78,11 @@ def _with_bases(path: Path, after: tuple[Path, ...] = ()) -> list[tuple[Path, Di
 
 def yaml_values(path: Path) -> Any:
     """The plain values of a YAML file, {} if it is empty; ConfigError for a damaged, too large or hostile one."""
-    text, _ = _checked(path)
+    text, nodes = _checked(path)
+    for node in nodes:
+        keys = Counter(str(key.value) for key, _ in node.value) if isinstance(node, yaml.MappingNode) else Counter()
+        if keys and (most := keys.most_common(1)[0])[1] > 1:
+            raise ConfigError(f"{path}, line {node.start_mark.line + 1}: {one_line(most[0])!r} is there twice")
     with _reading(path):
         return yaml.safe_load(text) or {}
 

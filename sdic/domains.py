@@ -26,6 +26,7 @@ class Domain:
 
     name: as in models' cards and files. geometry: of its models that do not say their own.
     directions: whose directions in `editings/manifest.yaml` fit; "" for those under the domain's own name.
+    faces: whether its photos are crops of faces as FFHQ has them, which raw photos become by being aligned.
     perceptual: "pretrained" (LPIPS), or a model or file whose features measure distance. identity: a model or file
     that embeds pictures. attributes: a model or file that measures attributes. Each may be "": there is none.
     truth: "MODULE:CLASS" of a `TruthSource`; "" where the truth of edits is not known.
@@ -37,6 +38,7 @@ class Domain:
     name: str
     geometry: Geometry
     directions: str = ""
+    faces: bool = False
     perceptual: str = "pretrained"
     identity: str = "moco"
     attributes: str = ""
@@ -57,7 +59,7 @@ class Domain:
 DOMAINS: dict[str, Domain] = {
     entry.name: entry
     for entry in (
-        Domain("face", Geometry(1024, (256, 256)), identity="curricularface"),
+        Domain("face", Geometry(1024, (256, 256)), faces=True, identity="curricularface"),
         Domain("car", Geometry(512, (192, 256), (64, 448, 0, 512))),
         Domain("tiny", Geometry(64, (64, 64))),
         Domain(
@@ -128,11 +130,13 @@ class Truth:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture. key: tells it from others. photo [1, 3, H, W]. truths: by attribute, where they are asked for."""
+    """One picture. key: tells it from others. photo [1, 3, H, W]. truths: by attribute, where they are asked for.
+    large: the photo at a larger size, for methods that look at it so."""
 
     key: str
     photo: Tensor
     truths: dict[str, Truth] = field(default_factory=dict)
+    large: Tensor | None = None
 
 
 class Pictures(Protocol):

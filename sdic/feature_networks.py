@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sdic import zoo
+from sdic.bundles import read_frozen
 from sdic.errors import CheckpointError
-from sdic.loading import read_frozen
 from sdic.losses.perceptual import BACKBONE, BACKBONE_SOURCE, pretrained_lpips, random_lpips
 from sdic.networks.portrait_nets import AttributeDistance
 
@@ -23,6 +23,24 @@ def missing_file(name: str) -> str:
     """
     wanted = (LPIPS_FILE,) if name == "pretrained" else zoo.MODELS[name].files if name in zoo.MODELS else ()
     return next((file.name for file in wanted if zoo.find_file(file) is None), "")
+
+
+def files_of(name: str) -> list[Path]:
+    """The files that are here of those that a network's name stands for; none for one from a seed."""
+    wanted = (LPIPS_FILE,) if name == "pretrained" else zoo.MODELS[name].files if name in zoo.MODELS else ()
+    return [Path(name)] if Path(name).is_file() else [path for file in wanted if (path := zoo.find_file(file))]
+
+
+class Lacking(nn.Module):
+    """Stands for a perceptual distance whose file is not here: looking through it says which file that is."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+
+    def forward(self, photo: Tensor, output: Tensor) -> Any:
+        """CheckpointError, as `perceptual_distance` has it."""
+        return perceptual_distance(self.name).to(photo.device)(photo, output)
 
 
 def perceptual_distance(name: str) -> Any:

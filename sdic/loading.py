@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sdic import zoo
+from sdic.bundles import check_partners, of_card, partners, read_frozen, unknown
 from sdic.checkpoints import Bundle, read_bundle
-from sdic.domains import DOMAINS
-from sdic.errors import CheckpointError, SdicError, did_you_mean
+from sdic.domains import DOMAINS, Domain
+from sdic.errors import CheckpointError, ConfigError, SdicError
 from sdic.fast import optimize_for_inference
-from sdic.methods import Inverter, Precision, build_inverter, check_precision, find_method, method_for, slow_on_cpu
-from sdic.methods.options import options_in
+from sdic.feature_networks import Lacking, missing_file, perceptual_distance
+from sdic.methods import METHODS, Inverter, Precision, build_inverter, check_precision, find_method, method_for
+from sdic.methods.arithmetic import slow_on_cpu
+from sdic.methods.options import make_options, options_in
+from sdic.methods.refining import Refiner
 from sdic.types import Geometry
-from sdic.utils.tensors import fingerprint, resolve_device
+from sdic.utils.tensors import resolve_device
+
+START = "start"
+"""What stands before an option, with a dot, that is meant for the method whose codes are refined."""
 
 
 @torch.inference_mode(False)  # tensors that are made in inference mode can do nothing but inference
@@ -28,6 +37,7 @@ def load(
     precision: Precision = "fp32",
     optimize: bool = True,
     method: str | None = None,
+    refine: str | None = None,
     **options: Any,
 ) -> Inverter:
     """A model by its name (`sdic models` lists them), a weight file, or a training run's folder -> a frozen inverter.
@@ -37,23 +47,20 @@ def load(
     warned of.
     optimize: let the networks compute by their fast forms (`sdic.fast`; same pictures to float rounding).
     method: another than the model or file names, on the same networks, such as the encoder of a larger stack alone.
-    options: of the method, such as layer=7. CheckpointError for a model that is not here, ConfigError for a setting
-    that no one knows. It may be called inside `torch.inference_mode()`.
+    refine: the method, model or file that goes on from this one's codes (docs/methods.md), or several one after the
+    other, as "wplus+pti". A method's name means the domain's model of it, where it has networks of its own.
+    options: of the method, such as layer=7; with `refine` those of the last one, as `start.NAME` of the first, and as
+    `WORD.NAME` of one in between.
+    CheckpointError for a model that is not here, ConfigError for a setting that no one knows and for methods that do
+    not go together. It may be called inside `torch.inference_mode()`.
     """
-    name = str(name_or_path)
     check_precision(precision)
     target = resolve_device(device)
-    if name in zoo.MODELS:
-        card = zoo.MODELS[name]
-        if card.method is None:
-            raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
-        inverter = _assembled(method or card.method, _of_card(card), card.name, card.options, options)
-    elif Path(name).is_file():
-        inverter = _from_file(Path(name), method, options)
-    elif (Path(name) / "checkpoints").is_dir():
-        inverter = _from_file(weights_of_run(Path(name)), method, options)
-    else:
-        raise _unknown(name)
+    words = refine.split("+") if refine else []
+    first, *others = options_apart(options, words)
+    inverter = _loaded(str(name_or_path), method, first)
+    for word, own in zip(words, others, strict=True):
+        inverter = _refined(inverter, word, own)
     inverter.precision = precision
     if target.type == "cpu" and (slow := slow_on_cpu(precision)):
         warnings.warn(slow, stacklevel=2)
@@ -63,23 +70,80 @@ def load(
     return inverter.to(target)
 
 
-def _of_card(card: zoo.ModelCard) -> Bundle:
-    """The networks of a model, from its seed or all its files. Hashes of files are checked, or recorded at the first
-    reading, and files that were trained beside each other must be together."""
-    bundle = Bundle({})
-    if card.seed is not None:
-        from sdic.tiny import tiny_bundle
+def options_apart(options: Mapping[str, Any], words: Sequence[str]) -> list[dict[str, Any]]:
+    """The options of the first model and of each of `words` that goes on from it. Those without a prefix are the last
+    one's; the others begin with "start." or a word and a dot."""
+    parts: dict[str, dict[str, Any]] = {place: {} for place in (START, *words)}
+    for name, value in options.items():
+        prefix, _, rest = name.partition(".")
+        place, key = (prefix, rest) if rest and prefix in parts and words else ([START, *words][-1], name)
+        parts[place][key] = value
+    return [parts[START], *(parts[word] for word in words)]
 
-        bundle = tiny_bundle(card.seed, method=card.method or "")
-        bundle.source["sha256"] = f"seed {card.seed}"
-    for wanted in card.files:
-        path = zoo.require_file(wanted, card.name)
-        part = read_bundle(path, zoo.known_sha256(wanted, path))
-        zoo.remember_sha256(path, part.source["sha256"])
-        bundle = bundle.merge(part)
-    bundle.source["domain"] = card.domain
-    _check_partners(bundle, f"model {card.name!r}")
-    return bundle
+
+def _loaded(name: str, method: str | None, options: dict[str, Any]) -> Inverter:
+    """One method on the networks of a model, file or run, on the CPU, as they are written."""
+    if name in zoo.MODELS:
+        card = zoo.MODELS[name]
+        if card.method is None and method is None:
+            raise SdicError(f"{card.name!r} is a network for losses and metrics, not a model that inverts")
+        defaults = card.options if method in (None, card.method) else {}
+        return _assembled(method or str(card.method), of_card(card), card.name, defaults, options)
+    if Path(name).is_file():
+        return _from_file(Path(name), method, options)
+    if (Path(name) / "checkpoints").is_dir():
+        return _from_file(weights_of_run(Path(name)), method, options)
+    raise unknown(name)
+
+
+def _refined(starter: Inverter, word: str, options: dict[str, Any]) -> Inverter:
+    """What `word` means, going on from the codes of `starter`."""
+    model, domain = model_that_refines(word, starter.domain), starter.domain
+    if model != word or word not in METHODS:
+        inverter = _loaded(model, None, options)
+    else:  # it has no networks but the generator
+        source = {
+            "file": starter.name,
+            "geometry": starter.geometry.to_text(),
+            **({"domain": domain} if domain else {}),
+        }
+        inverter = _assembled(word, Bundle({"generator": starter.generator}, source), word, {}, options)
+    if not isinstance(inverter, Refiner):
+        raise no_refiner(inverter.method)
+    inverter.start_from(starter)
+    inverter.name, inverter.domain = f"{starter.name}+{word}", inverter.domain or domain
+    weights = [getattr(part, "weights_sha256", "") for part in (starter, inverter)]
+    inverter.weights_sha256 = " + ".join(filter(None, weights))  # type: ignore[assignment]
+    return inverter
+
+
+def model_that_refines(word: str, domain: str | None) -> str:
+    """The model or file that `refine=word` means: the word itself, or for a method's name the domain's model of it.
+
+    The name of a method without networks of its own stays where the domain has no model of it. ConfigError where the
+    word means nothing, several models, or a method that does not go on from codes.
+    """
+    if word not in METHODS or word in zoo.MODELS:
+        return word
+    if not METHODS[word].refines:
+        raise no_refiner(word)
+    found = [card.name for card in zoo.MODELS.values() if card.method == word and card.domain == domain]
+    if len(found) > 1:
+        raise ConfigError(f"there are several models of {word!r}: name one of {', '.join(found)}")
+    if not found and set(METHODS[word].networks) > {"generator"}:
+        raise ConfigError(
+            f"method {word!r} has networks of its own, and no model of it is known of domain {domain or 'unknown'!r}; "
+            "name a model or a weight file instead"
+        )
+    return found[0] if found else word
+
+
+def no_refiner(method: str) -> ConfigError:
+    """What to say of a method that does not go on from another's codes."""
+    able = [name for name, kind in METHODS.items() if kind.refines]
+    return ConfigError(
+        f"method {method!r} does not go on from another method's codes; those that do: {', '.join(able)}"
+    )
 
 
 def _from_file(path: Path, method: str | None, options: dict[str, Any]) -> Inverter:
@@ -96,34 +160,29 @@ def _assembled(method: str, bundle: Bundle, name: str, defaults: dict[str, Any],
     kind = find_method(method)
     if set(kind.networks) <= set(bundle.networks) and not kind.fits(bundle.networks):
         raise CheckpointError(f"{name}: its networks are of other kinds than those of method {method!r}")
-    trained = options_in(bundle.source, kind.Options)
-    inverter = build_inverter(method, bundle, geometry_of(bundle), **{**defaults, **trained, **options})
+    chosen = {**defaults, **options_in(bundle.source, kind.Options), **options}
+    geometry, domain = geometry_of(bundle), DOMAINS.get(bundle.source.get("domain", ""))
+    seen = _seen_through(kind, make_options(kind.Options, chosen, method), domain)
+    inverter = build_inverter(method, Bundle({**bundle.networks, **seen}, bundle.source), geometry, **chosen)
     inverter.name = name
-    inverter.domain = bundle.source.get("domain")
+    inverter.domain = bundle.source.get("domain") or None
     inverter.weights_sha256 = bundle.source.get("sha256", "")  # type: ignore[assignment]
     return inverter
 
 
-@torch.inference_mode(False)
-def read_frozen(name: str, generator: str = "") -> Bundle:
-    """The networks of a model name or of a file; the generator from another one if given."""
-    if name in zoo.MODELS:
-        bundle = _of_card(zoo.MODELS[name])
-    elif Path(name).is_file():
-        bundle = read_bundle(name)
-    else:
-        raise _unknown(name)
-    if generator:
-        found = read_frozen(generator).require("generator", generator)
-        bundle = Bundle({**bundle.networks, "generator": found}, bundle.source)
-    return bundle
+def _seen_through(kind: type[Inverter], options: Any, domain: Domain | None) -> dict[str, nn.Module]:
+    """The networks that a method looks through, as its option of that name says, else the domain's."""
+    words = looked_through(kind, options, domain)
+    return {
+        role: Lacking(word) if missing_file(word) else perceptual_distance(word)  # codes and inversions do without
+        for role, word in words.items()
+        if word != "none"
+    }
 
 
-def _unknown(name: str) -> CheckpointError:
-    return CheckpointError(
-        f"{name!r} is neither a model{did_you_mean(name, zoo.MODELS)} nor a file ({Path(name).absolute()}); "
-        f"models: {', '.join(sorted(zoo.MODELS))}"
-    )
+def looked_through(kind: type[Inverter], options: Any, domain: Domain | None) -> dict[str, str]:
+    """Role -> the name or file of the network that a method looks through."""
+    return {role: getattr(options, role) or getattr(domain or Domain, role) for role in kind.looks_through}
 
 
 def _with_frozen(trained: Bundle, path: Path) -> Bundle:
@@ -132,31 +191,15 @@ def _with_frozen(trained: Bundle, path: Path) -> Bundle:
     Those are a model, or files: beside `path` if they are there (so that a folder can be moved), else as they are
     named.
     """
-    names = [trained.source["frozen"], trained.source.get("frozen_generator", "")]
+    names = [trained.source["frozen"], *(trained.source.get(f"frozen_{part}", "") for part in ("generator", "after"))]
     beside = [path.parent / name for name in names]
     frozen = read_frozen(*(str(b) if b.is_file() else name for name, b in zip(names, beside, strict=True)))
-    roles = _partners(trained) or ["generator", "encoder"]  # files of earlier versions may not say
+    roles = partners(trained) or ["generator", "encoder"]  # files of earlier versions may not say
     networks = {role: frozen.require(role, str(path)) for role in roles}
     kept = {key: value for key, value in frozen.source.items() if key in ("domain", "geometry", "assumed")}
     bundle = Bundle({**networks, **trained.networks}, {**kept, **trained.source})
-    _check_partners(bundle, str(path))
+    check_partners(bundle, str(path))
     return bundle
-
-
-def _partners(bundle: Bundle) -> list[str]:
-    """The roles of the frozen networks that a training looked through; the header holds the hash of each."""
-    return [key.removesuffix("_sha256") for key in bundle.source if key.endswith("_sha256")]
-
-
-def _check_partners(bundle: Bundle, what: str) -> None:
-    """CheckpointError where networks were trained beside other frozen ones than the bundle's."""
-    for role in (role for role in _partners(bundle) if role in bundle.networks):
-        expected, found = bundle.source[f"{role}_sha256"], fingerprint(bundle.networks[role])
-        if found != expected:
-            raise CheckpointError(
-                f"{what}: it was trained beside the {role} {expected[:16]}..., but the {role} here is {found[:16]}...; "
-                f"put the files of one training together, or train again beside this {role}"
-            )
 
 
 def weights_of_run(folder: Path) -> Path:
@@ -174,8 +217,8 @@ def geometry_of(bundle: Bundle) -> Geometry:
     """The picture sizes that the networks of a bundle are for: those that its files say, or their domain's.
 
     Files of earlier versions may say neither. Photos are then taken to be squares of the size that the encoder was
-    built for; a warning says so, and names whatever else the files leave open. CheckpointError where a file's sizes are
-    not those of its networks.
+    built for, or of at most 256 px where there is only a generator; a warning says so, and names whatever else the
+    files leave open. CheckpointError where a file's sizes are not those of its networks.
     """
     generator: Any = bundle.require("generator", "a model")
     configs: list[Any] = [getattr(network, "config", None) for network in bundle.networks.values()]
@@ -193,6 +236,8 @@ def geometry_of(bundle: Bundle) -> Geometry:
             f"for photos of {size} px; put the files of one training together"
         )
     if geometry is None or not fits:
+        if not built and set(bundle.networks) == {"generator"}:
+            built, size = {min(256, resolution)}, str(min(256, resolution))
         if len(built) != 1:
             raise CheckpointError(f"{file}: its header does not say its picture sizes, and no network of it does")
         geometry = Geometry(resolution, (int(size), int(size)))

@@ -42,6 +42,7 @@ def tiny_bundle(seed: int = 0, resolution: int = RESOLUTION, method: str = "sdic
                 vars(chosen).update(settings if part is kind else {})
                 networks |= part.trainable(chosen, generator, geometry)
                 options = part.options_of(chosen)
+        options = options if kind.trains else dict(kind.tiny)
     for network in networks.values():
         network.eval().requires_grad_(False)
     source = {"file": f"tiny stack from seed {seed}", "geometry": geometry.to_text(), "options": json.dumps(options)}

@@ -101,6 +101,9 @@ class Inversion:
         base_feature: [B, C, h, w], the generator's own feature G_k(w) at `layer`.
         initial_image: [B, 3, h0, w0], the first reconstruction as the method looked at it, clamped to [-1, 1].
         discrepancy: [B, 3, h0, w0], the discrepancy map.
+        crop: [B, 11], where each image lies in its raw photo (`sdic.faces.alignment.FaceCrop.numbers`); zeros for
+        photos that were not cropped.
+        Names with a dot (tuned.WEIGHT, noise.LAYER) are parts of the picture that only their method can draw.
     """
 
     image: Tensor
@@ -185,14 +188,17 @@ class Inversion:
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
         """Write one safetensors file (under its final name only when complete); equal inversions give equal files.
-        `metadata` is kept beside ours."""
+
+        `metadata` is kept beside ours. Extras whose numbers half precision holds exactly take half the place.
+        """
         header = {
             "format": "sdic.inversion",
             "method": self.method,
             "generator": self.generator,
             "layer": str(self.layer),
         }
-        write_tensors(path, dict(self.tensors()), {**header, **(metadata or {})})
+        tensors = {name: _halved(tensor) if name.startswith(EXTRAS) else tensor for name, tensor in self.tensors()}
+        write_tensors(path, tensors, {**header, **(metadata or {})})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:
@@ -204,6 +210,7 @@ class Inversion:
                 "make one with: sdic invert PHOTOS --out DIR --save-inversions"
             )
         tensors, extras = _extras_apart(tensors)
+        extras = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in extras.items()}
         known = {entry.name for entry in fields(cls)} - {"layer", "method", "generator", "extras"}
         unknown = sorted(set(tensors) - known)
         if unknown or not {"image", "latent", "base_latent"} <= set(tensors):
@@ -229,6 +236,12 @@ class Inversion:
 EXTRAS = "extras."
 FORMER_FIELDS = ("base_feature", "initial_image", "discrepancy")
 """Extras that older files hold under their bare names."""
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """The same numbers in half precision, where that changes none of them."""
+    half = tensor.half()
+    return half if tensor.dtype == torch.float32 and torch.equal(half.float(), tensor) else tensor
 
 
 def _extras_apart(tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

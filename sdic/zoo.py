@@ -22,7 +22,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.prefix) / "share" / "sdic" / "pretrained"
 ENVIRONMENT = "SDIC_PRETRAINED"
 NOTE_LIMIT = 4096  # bytes of a hash note
-FAMILIES = ("sdic", "e4e", "hfgi", "fs", "sfe", "styleres", "measures", "faces")
+FAMILIES = (
+    *("sdic", "e4e", "restyle", "hyperstyle", "hfgi", "fs", "sfe", "styleres", "pti", "wplus"),
+    *("measures", "faces"),
+)
 """The files of `sdic.cards` that hold cards."""
 for _name in FAMILIES:
     importlib.import_module(f"sdic.cards.{_name}")

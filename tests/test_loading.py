@@ -10,12 +10,13 @@ import torch
 
 import sdic
 from sdic import zoo
+from sdic.bundles import read_frozen
 from sdic.checkpoints import Bundle, copy_native, read_bundle, write_native
 from sdic.cli import main
 from sdic.config import load_config
 from sdic.domains import DOMAINS
 from sdic.errors import CheckpointError, SdicError
-from sdic.loading import geometry_of, read_frozen
+from sdic.loading import geometry_of
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.pictures import domain_of

@@ -10,11 +10,12 @@ from torch import Tensor
 
 import sdic
 from sdic import zoo
-from sdic.loading import read_frozen
+from sdic.bundles import read_frozen
+from sdic.editing.manifest import read_manifest
 from sdic.utils.files import sha256_of
 
 FOLDER = zoo.REPOSITORY / "pretrained" / "portraits"
-NAMES = ("attributes", "identity", "generator", "encoder", "sdic")
+NAMES = ("attributes", "identity", "generator", "encoder", "sdic", "difference")
 EXAMPLES = [str(path) for path in sorted((FOLDER / "examples").glob("*.png"))]
 
 
@@ -69,6 +70,29 @@ def test_strengths_are_in_the_attributes_units(
     possible = before[name] + asked <= most
     assert int(possible.sum()) >= 8
     assert abs(float((after[name] - before[name])[possible].mean()) - asked) < within
+
+
+def test_directions_are_eight_and_say_how_pure_they_are() -> None:
+    """What a direction does to any other attribute is less than half of what it does to its own, both by spreads."""
+    found = json.loads((FOLDER / "directions.json").read_text())
+    listed = {card.name: card for card in read_manifest(zoo.REPOSITORY / "editings" / "manifest.yaml")}
+    assert set(found) >= {"age", "yaw", "smile", "pitch", "hair_color", "skin_tone", "beard", "light_azimuth"}
+    for name, numbers in found.items():
+        purity = numbers["purity"]
+        assert set(purity) == set(found)
+        assert max(value for other, value in purity.items() if other != name) < 0.5 * purity[name], name
+        low, high = listed[name].limits or (0, 0)
+        assert low <= (listed[name].default or 0) <= high
+
+
+def test_the_encoder_is_near_w() -> None:
+    assert json.loads((FOLDER / "encoder.json").read_text())["from_w"] <= 40
+
+
+def test_the_model_without_dipn_is_a_model_of_its_own() -> None:
+    assert read_frozen("portraits").require("dipn", "the test").config.map == "predicted"  # type: ignore[union-attr]
+    plain = read_frozen("portraits-difference").require("dipn", "the test")
+    assert plain.config.map == "difference"  # type: ignore[union-attr]
 
 
 def test_readme_says_what_dipn_adds() -> None:

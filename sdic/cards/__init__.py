@@ -52,6 +52,12 @@ class ModelCard:
     seed: int | None = None
 
 
+GENERATOR = WeightFile(
+    "stylegan2-ffhq-config-f.pt",
+    DRIVE.format("1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT"),
+    "Nvidia Source Code License-NC",
+)
+"""The generator of faces, 1024 px, that the methods of the paper share."""
 MODELS: dict[str, ModelCard] = {}
 """Every model by name."""
 

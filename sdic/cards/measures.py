@@ -1,16 +1,12 @@
 """Networks that methods are trained and measured with: generators, identity, perceptual distance, attributes."""
 
-from sdic.cards import DRIVE, WeightFile, add_network, portraits
+from sdic.cards import DRIVE, GENERATOR, WeightFile, add_network, portraits
 
 add_network(
     "stylegan2-ffhq",
     "face",
     "StyleGAN2 config-f generator, faces, 1024 px (for training e4e or SDIC)",
-    WeightFile(
-        "stylegan2-ffhq-config-f.pt",
-        DRIVE.format("1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT"),
-        "Nvidia Source Code License-NC",
-    ),
+    GENERATOR,
 )
 add_network(
     "arcface",

@@ -24,4 +24,11 @@ add(
         "SDIC on the rendered portraits of this project, trained here",
         portraits("generator", "encoder", "sdic"),
     ),
+    ModelCard(
+        "portraits-difference",
+        "portraits",
+        "sdic",
+        "the same without DIPN: DICN gets the plain difference of photo and first reconstruction (map=difference)",
+        portraits("generator", "encoder", "difference"),
+    ),
 )

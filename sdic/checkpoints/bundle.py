@@ -18,6 +18,7 @@ from sdic.networks.discriminator import Discriminator
 from sdic.networks.e4e import E4E, E4EConfig
 from sdic.networks.feature_style import FeatureFuser, FeatureFuserConfig, FeatureStyleConfig, FeatureStyleEncoder
 from sdic.networks.hfgi import ADA, ADAConfig, Consultation, ConsultationConfig
+from sdic.networks.hyperstyle import HyperNet, HyperNetConfig, WEncoder, WEncoderConfig
 from sdic.networks.identity import FaceEmbedder, IResNetEmbedder, MoCoEmbedder
 from sdic.networks.mediapipe import BlazeFace, FaceMesh, Iris
 from sdic.networks.portrait_nets import AttributeConfig, AttributeNet, PortraitEmbedder, PortraitEmbedderConfig
@@ -61,6 +62,8 @@ NETWORKS: dict[str, NetworkKind] = {
     "generator": NetworkKind(Generator, GeneratorConfig, Generator),
     "discriminator": NetworkKind(Discriminator, GeneratorConfig, Discriminator),
     "encoder": NetworkKind(E4E, E4EConfig, E4E),
+    "w_encoder": NetworkKind(WEncoder, WEncoderConfig, WEncoder),
+    "hypernet": NetworkKind(HyperNet, HyperNetConfig, HyperNet),
     "dipn": NetworkKind(DIPN, DIPNConfig, DIPN),
     "dicn": NetworkKind(DICN, DICNConfig, DICN),
     "ada": NetworkKind(ADA, ADAConfig, ADA),

@@ -169,6 +169,6 @@ def _with_tensors(content: Any, depth: int = 2) -> Any:
     content = plain(content)
     if depth and isinstance(content, Mapping):
         return {key: _with_tensors(value, depth - 1) for key, value in content.items()}
-    if depth and isinstance(content, list):
-        return [_with_tensors(value, depth - 1) for value in content]
+    if depth and isinstance(content, list | tuple):
+        return type(content)(_with_tensors(value, depth - 1) for value in content)
     return content

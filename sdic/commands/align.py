@@ -9,7 +9,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic align`."""
-    parser.add_argument("inputs", nargs="+", metavar="PHOTOS", help="photos, or folders of them (searched through)")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="PHOTOS", help="photos, folders or zips of them (searched through)"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="for crops (PNG), and crops.json: where they lie")
     parser.add_argument("--size", type=int, default=1024, metavar="N", help="side of the crops in pixels (1024)")
     parser.add_argument(

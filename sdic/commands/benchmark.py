@@ -39,7 +39,7 @@ TOLERANCE = 1e-4  # largest difference of the two sides, in standard deviations 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, print, write JSON."""
     parser = argparse.ArgumentParser(description="Time sdic's fast paths against the plain reference.")
-    parser.add_argument("what", nargs="?", default="invert", choices=("invert", "train"))
+    parser.add_argument("what", nargs="?", default="invert", choices=("invert", "edit", "train", "tune"))
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads; default: as torch chooses")
     parser.add_argument("--repeats", type=int, default=5)
@@ -52,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from sdic.commands.benchmark_training import measure_training
 
         numbers = measure_training(args.device, args.batch_size or 2, args.repeats)
+    elif args.what == "tune":
+        from sdic.commands.benchmark_tuning import measure_tuning
+
+        numbers = measure_tuning(args.repeats)
+    elif args.what == "edit":
+        from sdic.commands.benchmark_editing import measure_editing
+
+        numbers = measure_editing(args.repeats)
     elif args.device.startswith("cuda"):
         numbers = measure_cuda(args.device, args.batch_size or 8, args.repeats)
     else:

@@ -11,8 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic edit`."""
     folder.add_arguments(
         parser,
-        "photos, aligned as the model's domain is, saved inversions (*.safetensors), or codes of W+ of this or\n"
-        "another tool (*.npy, *.npz, *.pt)",
+        "photos (raw ones of faces are aligned as in FFHQ, and come back edited at their size), videos, saved\n"
+        "inversions (*.safetensors), or codes of W+ of this or another tool (*.npy, *.npz, *.pt)",
     )
     parser.add_argument(
         "--edit",
@@ -24,10 +24,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file.npz#2=3; may be repeated",
     )
     parser.add_argument(
+        "--edits", dest="edit_list", metavar="FILE", help="a YAML list of edits with names (docs/editing.md)"
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="edit only inside: a picture of the outputs' size, white where the edit acts, or a folder of them with\n"
+        "the photos' names; edit lists can draw regions",
+    )
+    parser.add_argument(
         "--domain",
         metavar="NAME",
         help="whose direction names are meant (face, car, portraits, ...), for a weight file that does not say\n"
         "what it draws; pc0, pc1, ... are always the model's own",
+    )
+    parser.add_argument(
+        "--attributes",
+        metavar="NAME",
+        help="network in whose unit amounts are, so that age=20 is twenty years for every photo: model or file\n"
+        "(the domain's, if it has one); none for the directions' own units",
     )
     parser.add_argument(
         "--rule",

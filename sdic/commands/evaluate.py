@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdic.commands.folder import add_aligning
+
 if TYPE_CHECKING:
     from sdic.evaluation.run import Result
 
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's words."""
     parser.description = "Measure how well methods invert and edit."
     parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = argparse.RawTextHelpFormatter
     parser.add_argument(
         "photos",
         nargs="?",
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PHOTOS",
         help="folder or zip of photos, or `examples`: inversion only; without it, the pictures that the domain draws",
     )
+    add_aligning(parser, "never")
     parser.add_argument(
         "--domain",
         default="",

@@ -9,7 +9,7 @@ from sdic.commands import folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sdic invert`."""
-    folder.add_arguments(parser, "photos, aligned as the model's domain is (faces: as in FFHQ)")
+    folder.add_arguments(parser, "photos (raw ones of faces are aligned as in FFHQ, others as the model's domain is)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("task", nargs="?", metavar="TASK", help="what is trained: sdic, generator, e4e, ...")
     parser.add_argument("--config", metavar="FILE", help="YAML file, such as configs/train/ffhq.yaml; default: none")
+    parser.add_argument(
+        "--align",
+        choices=("never", "auto", "always"),
+        help="raw photos of faces, for methods that learn to invert: short for data.align=auto ...",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config, sizes and memory, and stop")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that differ, such as optim.lr=1e-4")
 
@@ -51,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     from sdic.training.task import find_task
 
     if args.task is None or "=" in args.task:
-        words = f"--config {args.config}" if args.config else "--config FILE"
-        raise ConfigError(f"say what is trained: sdic train sdic {words} ... (sdic train --help lists the tasks)")
+        config = f"--config {args.config}" if args.config else "--config FILE"
+        raise ConfigError(f"say what is trained: sdic train sdic {config} ... (sdic train --help lists the tasks)")
     entry = find_task(args.task)
-    return train(entry, load_config(entry.config, args.config, args.settings), args.dry_run)
+    words = [*args.settings, *([f"data.align={args.align}"] if args.align else [])]
+    return train(entry, load_config(entry.config, args.config, words), args.dry_run)

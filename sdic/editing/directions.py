@@ -1,4 +1,4 @@
-"""`load_direction`: a name ("age"), a file, or a principal component ("pc0") -> a Direction.
+"""`load_direction`: a name ("age"), a file, a principal component ("pc0"), or a channel of the styles ("s6.501").
 
 Shapes: L latent rows, D style width.
 """
@@ -24,18 +24,20 @@ import torch
 from torch import Tensor
 
 from sdic.checkpoints.unpickle import load_tensors, npy_header
-from sdic.direction import Direction
+from sdic.direction import Direction, StyleDirection
+from sdic.editing.formats import as_direction, no_direction, single
 from sdic.editing.ganspace import LIMITS, SAMPLES, principal_components
 from sdic.editing.manifest import DirectionCard, known_directions, require_file
+from sdic.editing.styles import channel_direction, check_styles
 from sdic.errors import CheckpointError, ConfigError, UnknownNameError
-from sdic.networks.stylegan2 import Generator
+from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.utils.files import sha256_of
 from sdic.utils.tensors import read_tensors, write_tensors
 from sdic.utils.text import one_line
 
-STYLE_DIM = 512
 SUFFIXES = (".pt", ".pth", ".npy", ".npz", ".safetensors")
-COMPUTED = re.compile(r"pc(\d+)")
+COMPUTED = re.compile(r"pc(\d{1,9})")
+CHANNEL = re.compile(r"s(\d{1,9})\.(\d{1,9})")
 CHOSEN = re.compile(r"(.+)#(\d+)", re.DOTALL)
 CHOOSE = "--domain NAME (in Python domain=NAME)"
 
@@ -48,17 +50,18 @@ def load_direction(
     component: int | None = None,
     rows: tuple[int, int] | None = None,
 ) -> Direction:
-    """A direction by its name in `editings/manifest.yaml`, from a file, or "pc0", "pc1", ... from the generator itself.
+    """A direction by its name in `editings/manifest.yaml`, from a file, or from the generator itself: "pc0", "pc1", ...
+    are its principal components, "s6.501" is channel 501 of style vector 6, as StyleSpace counts them.
 
     domain: which domain's names are meant ("face", "car", ...); may be left out when only one has the name; "" is none,
-    as for a model whose files name no domain. "pc0", "pc1", ... are the generator's own in every domain.
-    generator: for principal components, and for the style width of flattened W+ files.
+    as for a model whose files name no domain. "pc0", "s6.501" are the generator's own in every domain.
+    generator: for principal components, and for the sizes of flattened W+ and style vectors (without: of FFHQ, 1024).
     component: which one, for a GANSpace file {mean, comp, std} given by path; "file.npz#2" says the same.
     rows: (first, end) of the rows that move.
 
-    Files: .pt and .pth (read without executing anything), .npy, .npz, .safetensors; tensors [D], [1, D], [L, D], [1, L,
-    D] or flattened [1, L*D]. Equal rows are one direction of W, which fits any number of rows. UnknownNameError lists
-    the known names; CheckpointError says what is wrong with a file, or where a missing one comes from.
+    Files: .pt and .pth (read without executing anything), .npy, .npz, .safetensors, in the formats of
+    `sdic.editing.formats`. UnknownNameError lists the known names; CheckpointError says what is wrong with a file, or
+    where a missing one comes from.
     """
     direction = locate(name_or_path, domain, component).load(generator)
     return direction if rows is None else replace(direction, rows=rows)
@@ -72,6 +75,7 @@ class Located:
     card: DirectionCard | None = None
     path: Path | None = None
     component: int | None = None
+    channel: tuple[int, int] | None = None
 
     @property
     def default(self) -> float:
@@ -83,23 +87,34 @@ class Located:
         """The useful range of strengths, where it is known without loading anything."""
         if self.card is not None:
             return self.card.limits
-        return LIMITS if self.path is None else None
+        return LIMITS if self.component is not None and self.path is None else None
 
     def identity(self) -> str:
         """Distinguishes directions without loading a model; a principal component also depends on the weights."""
         if self.path is None:
-            return f"principal component {self.component} of {SAMPLES}"
-        text = f"{sha256_of(self.path)} component {self.component}"
-        if self.card is not None:
-            settings = asdict(self.card)
-            text += str([settings[name] for name in ("kind", "component", "rows")])  # what changes the picture
+            return self._settings() if self.component is None else f"principal component {self.component} of {SAMPLES}"
+        text = f"{sha256_of(self.path)} component {self.component}{self._settings() if self.card is not None else ''}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _settings(self) -> str:
+        """What changes the picture besides a file."""
+        if self.card is None:
+            return f"style {self.channel}"
+        settings = asdict(self.card)
+        names = ("kind", "component", "rows") if self.path is not None else ("channels",)
+        return str([settings[name] for name in names])
 
     def load(self, generator: Generator | None = None) -> Direction:
         """Read or compute it."""
-        width = STYLE_DIM if generator is None else generator.config.style_dim
+        config = GeneratorConfig() if generator is None else generator.config
         if self.path is not None:
-            return read_direction(self.path, self.card, self.component, width)
+            return read_direction(self.path, self.card, self.component, config)
+        if self.card is not None:
+            card = self.card
+            about = {"name": card.name, "limits": card.limits, "unit": card.unit, "source": {"source": card.source}}
+            return channel_direction(card.channels or (), config, **about)
+        if self.channel is not None:
+            return channel_direction([(*self.channel, 1.0)], config, name=self.name, unit="of the style itself")
         assert self.component is not None
         if generator is None:
             raise ConfigError(f"{self.name!r} is a principal component of a generator's codes: pass generator=...")
@@ -111,11 +126,13 @@ def locate(name_or_path: str | os.PathLike[str], domain: str | None = None, comp
     name = str(name_or_path)
     if computed := COMPUTED.fullmatch(name):  # whatever a manifest says: another generator's component is no edit here
         return Located(name, component=int(computed.group(1)))
+    if channel := CHANNEL.fullmatch(name):
+        return Located(name, channel=(int(channel.group(1)), int(channel.group(2))))
     cards = {key: card for key, card in known_directions(domain).items() if key[1] == name}
     if len(cards) > 1:
         raise ConfigError(f"direction {name!r} exists for {_listed(cards)}: say which with {CHOOSE}")
     for card in cards.values():
-        return Located(name, card, require_file(card))
+        return Located(name, card, None if card.channels else require_file(card))
     path = Path(os.path.expanduser(name))
     if component is None and not os.path.isfile(path) and (chosen := CHOSEN.fullmatch(str(path))):
         path, component = Path(chosen.group(1)), int(chosen.group(2))
@@ -138,6 +155,30 @@ def is_direction_file(name: str) -> bool:
     return os.path.isfile(path) or os.path.isfile(CHOSEN.sub(r"\1", path))
 
 
+def check_fits(direction: Direction, generator: Generator, domain: str | None = None) -> None:
+    """ConfigError where a direction is not one of this generator's codes or styles; it names the domain's that are."""
+    config = generator.config
+    try:
+        if isinstance(direction, StyleDirection):
+            check_styles(direction, config)
+        else:
+            direction.shift(torch.zeros(1, config.latent_rows, config.style_dim), 1.0)
+    except ConfigError as error:
+        raise ConfigError(f"{error}. Known here: {', '.join(direction_names(domain))}") from error
+
+
+def found_elsewhere(direction: Direction, fingerprint: str) -> str:
+    """A warning where a direction's file says that it was found in another generator than the one of this fingerprint
+    (`Inverter.fingerprint`), else ""."""
+    own = direction.source.get("generator", "")
+    if not own or not fingerprint or own == fingerprint:
+        return ""
+    return (
+        f"direction {direction.name!r} was found in generator {own[:12]}, this model has {fingerprint[:12]}: it may "
+        "do something else here"
+    )
+
+
 def _listed(cards: Mapping[tuple[str, str], DirectionCard]) -> str:
     return ", ".join(sorted(domain for domain, _ in cards))
 
@@ -151,15 +192,18 @@ def read_direction(
     path: str | os.PathLike[str],
     card: DirectionCard | None = None,
     component: int | None = None,
-    width: int = STYLE_DIM,
+    config: GeneratorConfig | None = None,
 ) -> Direction:
-    """A direction file; what its card says goes before what the file says. `width` D splits flattened W+ vectors."""
+    """A direction file; what its card says goes before what the file says.
+
+    config: of the generator that it is for, whose sizes split flattened vectors; of FFHQ's at 1024 px, if None.
+    """
     path = Path(path)
     component = card.component if card is not None and card.component is not None else component
     if path.suffix == ".safetensors":
-        direction = _single(Direction.from_tensors(*read_tensors(path), path), path, component)
+        direction = single(Direction.from_tensors(*read_tensors(path), path), path, component)
     else:
-        direction = _from_content(read_arrays(path), path, component, width)
+        direction = as_direction(read_arrays(path), path, component, config or GeneratorConfig())
     if card is None:
         return direction if direction.name else replace(direction, name=path.stem)
     if card.kind != direction.kind:
@@ -185,7 +229,7 @@ def read_arrays(path: Path) -> Any:
     if path.suffix in (".pt", ".pth"):
         return load_tensors(path)
     if path.suffix not in (".npy", ".npz"):
-        raise CheckpointError(f"{path}: a direction is one of {', '.join(SUFFIXES)}")
+        raise CheckpointError(f"{path}: {no_direction(path) or 'no direction'}; one is a {', '.join(SUFFIXES)}")
     try:
         if path.suffix == ".npy":
             with open(path, "rb") as handle:
@@ -228,59 +272,3 @@ def _array(handle: IO[bytes], size: int) -> Tensor:
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which no direction may be
         return torch.from_numpy(array.astype(np.float32, order="C"))
-
-
-def _from_content(content: Any, path: Path, component: int | None, width: int) -> Direction:
-    if isinstance(content, Mapping):
-        for names in (("mean", "comp", "std"), ("lat_mean", "lat_comp", "lat_stdev")):  # GANSpace's two layouts
-            if set(names) <= set(content):
-                return _component(*(content[name] for name in names), path=path, component=component)
-        tensors = [value for value in content.values() if isinstance(value, Tensor)]
-        if len(tensors) != 1:
-            found = one_line(", ".join(map(str, content)) or "nothing")
-            raise CheckpointError(f"{path}: holds {found}, which is no direction")
-        content = tensors[0]
-    if not isinstance(content, Tensor):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, which is no direction")
-    delta = content.detach().float()
-    if (
-        component is None
-        and delta.ndim in (1, 2)
-        and delta.numel() == delta.shape[-1]
-        and delta.numel() > width
-        and not delta.numel() % width
-    ):
-        return Direction(delta.reshape(-1, width), name=path.stem)  # flattened W+
-    return _single(Direction(delta, name=path.stem), path, component)
-
-
-def _single(direction: Direction, path: Path, component: int | None) -> Direction:
-    """The direction of a file that holds one; the same in every row, it is one of W and fits any number of rows."""
-    if component is not None:
-        raise ConfigError(f"{path}: holds one direction and no components, and component {component} was asked for")
-    if bool((direction.delta == direction.delta[:1]).all()):
-        return replace(direction, delta=direction.delta[:1])
-    return direction
-
-
-def _component(mean: Tensor, comp: Tensor, std: Tensor, *, path: Path, component: int | None) -> Direction:
-    """Component number `component` of a GANSpace file: mean [1, D], comp [N, 1, D], std [N]."""
-    if not all(isinstance(tensor, Tensor) and tensor.numel() and tensor.ndim for tensor in (mean, comp, std)):
-        raise CheckpointError(f"{path}: mean, comp and std of GANSpace components must be arrays of numbers")
-    vectors = comp.detach().float().reshape(len(comp), -1)
-    if component is None or not 0 <= component < len(vectors):
-        asked = "none was chosen" if component is None else f"{component} was asked for"
-        raise ConfigError(
-            f"{path}: holds {len(vectors)} GANSpace components (0 to {len(vectors) - 1}), and {asked}; write "
-            f"{path}#N (--edit {path}#2=3), or name one in a manifest.yaml"
-        )
-    if std.numel() < len(vectors):
-        raise CheckpointError(f"{path}: holds {len(vectors)} GANSpace components, but {std.numel()} deviations")
-    return Direction(
-        vectors[component],
-        kind="set",
-        origin=mean.detach().float().reshape(-1),
-        scale=float(std.reshape(-1)[component]),
-        name=f"{path.stem}#{component}",
-        unit="standard deviations from the mean",
-    )

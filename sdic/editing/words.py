@@ -6,10 +6,11 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdic.editing.directions import Located, is_direction_file, locate
+from sdic.editing.masks import Region
 from sdic.errors import ConfigError, UnknownNameError
 
 SYNTAX = "write name=strength (age=3), name=start:stop:count (smile=-2:2:5), or several joined by commas"
@@ -19,10 +20,17 @@ NUMBER = re.compile(r"[-+.:\d]+(e[-+]?\d+)?")
 
 @dataclass(frozen=True)
 class Edit:
-    """One picture per photo: directions that act together, each with its strength. label: the folder's name."""
+    """One picture per photo: directions that act together, each with its strength. label: the folder's name.
+
+    name: instead of its words, for the label. region: where it acts, None for everywhere. sweep: what it is one step
+    of, the word or the name that asked for it.
+    """
 
     directions: tuple[Located, ...]
     strengths: tuple[float, ...]
+    name: str = ""
+    region: Region | None = None
+    sweep: str = field(default="", compare=False)
 
     @property
     def pairs(self) -> list[tuple[Located, float]]:
@@ -31,8 +39,8 @@ class Edit:
 
     @property
     def label(self) -> str:
-        """Such as "age=3,smile=-1"."""
-        return ",".join(f"{direction.name}={strength:g}" for direction, strength in self.pairs)
+        """Such as "age=3,smile=-1", or its name."""
+        return self.name or ",".join(f"{direction.name}={strength:g}" for direction, strength in self.pairs)
 
     def identity(self) -> list[Any]:
         """What its pictures depend on besides the inversion, for a record's key."""
@@ -52,7 +60,7 @@ def parse_edits(words: Sequence[str], domain: str) -> list[Edit]:
         if len(set(names)) < len(names):
             raise ConfigError(f"--edit {word!r} names a direction twice")
         for strengths in itertools.product(*(amounts for _, amounts in terms)):
-            edit = Edit(tuple(located for located, _ in terms), strengths)
+            edit = Edit(tuple(located for located, _ in terms), strengths, sweep=word)
             if edits.setdefault(edit.label, edit).directions != edit.directions:
                 raise ConfigError(f"two different edits would both be called {edit.label!r}; rename one direction file")
     return list(edits.values())
@@ -114,5 +122,7 @@ def _amounts(text: str, word: str) -> list[float]:
     if not 2 <= count <= MAX_SWEEP:
         raise ConfigError(f"--edit {word!r}: a sweep has 2 to {MAX_SWEEP} strengths, not {count}")
     start, stop = numbers
+    if start == stop:
+        raise ConfigError(f"--edit {word!r}: the range from {start:g} to {stop:g} is empty; write NAME={start:g}")
     values = [start + (stop - start) * step / (count - 1) for step in range(count)]
     return [float(f"{value:.6g}") + 0.0 for value in values]  # as the label says it

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,14 +15,13 @@ from torch import Tensor
 
 from sdic.direction import Direction
 from sdic.domains import Attribute, Changes, Truth
+from sdic.editing.amounts import respond
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.evaluation.metrics import at_input_size, measure
 from sdic.evaluation.networks import MetricNetworks
 from sdic.methods import Inverter
 from sdic.types import Inversion
 
-SHARES = (0.5, 1.0, 1.5)
-"""Strengths that are tried, as shares of what is asked; 0 is the inversion itself."""
 DETAIL = 0.1  # a pixel shows a detail where leaving it out changes a channel by more than this, of 2
 CHANGED = 0.1  # a pixel is moved by an edit where the truth differs from the photo by more than this
 EDIT_METRICS = ("l2", "lpips", "id")
@@ -87,38 +85,26 @@ def edit_and_measure(
 
     def edits(strengths: Sequence[float]) -> Tensor:
         return at_input_size(
-            inverter.edit(inversion, direction, [truth.sign * value for value in strengths]), inverter.geometry
+            inverter.edit(inversion, direction, [truth.sign * value for value in strengths]), inverter.measured
         )
 
-    tried = sorted({change * share for change in truth.changes for share in SHARES})
-    pictures = torch.cat([at_input_size(inversion.image.to(photo), inverter.geometry), edits(tried)])
-    values = networks.attribute(attribute, pictures)
-    moved = dict(zip([0.0, *tried], (truth.sign * (values - values[0])).tolist(), strict=True))
-    knots = {change: [0.0, *(change * share for share in SHARES)] for change in truth.changes}
-    reached = [strength_for(change, at, [moved[knot] for knot in at]) for change, at in knots.items()]
-    strengths = [strength for strength, _ in reached]
+    def move(tried: list[float]) -> list[float]:
+        pictures = torch.cat([at_input_size(inversion.image.to(photo), inverter.measured), edits(tried)])
+        values = networks.attribute(attribute, pictures)
+        return (truth.sign * (values[1:] - values[0])).tolist()
+
+    response = respond(truth.changes, move)
+    strengths = [response.strengths[change][0] for change in truth.changes]
     final = edits(strengths)
     found: dict[str, Any] = measure(networks.able(EDIT_METRICS), truth.pictures, final, networks)
     found["attribute_error"] = (networks.attribute(attribute, final).cpu() - truth.values.cpu()).abs().tolist()
-    found["moved"] = [moved[change] for change in truth.changes]
+    found["moved"] = [response.moved[change] for change in truth.changes]
     found["details_kept"] = details_kept(final, truth.pictures, truth.bare)
     found["region_l2"] = region_error(final, truth.pictures, photo)
-    found |= {"strength": strengths, "out_of_reach": [float(missed) for _, missed in reached]}
+    missed = [float(response.strengths[change][1]) for change in truth.changes]
+    found |= {"strength": strengths, "out_of_reach": missed}
     rows = ({name: values[place] for name, values in found.items()} for place in range(len(truth.changes)))
     return Edited(final, dict(zip(map(label_of, truth.changes), rows, strict=True)))
-
-
-def strength_for(asked: float, strengths: Sequence[float], moved: Sequence[float]) -> tuple[float, bool]:
-    """(strength at which the attribute moves by `asked`, whether that is out of reach).
-
-    strengths ascend from 0; moved [same] is what they were measured to do, 0 at strength 0. Between them the response
-    is taken as linear. The first strength that gets there counts; where none does, the one that gets closest.
-    """
-    for (low, before), (high, after) in pairwise(zip(strengths, moved, strict=True)):
-        if before < asked <= after:
-            return low + (high - low) * (asked - before) / (after - before), False
-    closest = max(range(len(moved)), key=lambda place: moved[place])
-    return strengths[closest], True
 
 
 def details_kept(edits: Tensor, truths: Tensor, bare: Tensor) -> list[float | None]:

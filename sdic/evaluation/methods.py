@@ -10,9 +10,10 @@ from pathlib import Path
 from sdic import zoo
 from sdic.domains import DOMAINS, Domain
 from sdic.errors import ConfigError, UnknownNameError
-from sdic.loading import load
+from sdic.loading import load, model_that_refines
 from sdic.methods import METHODS, Inverter
 from sdic.settings import require
+from sdic.utils.tensors import fingerprint
 
 LABEL = re.compile(r"[\w.+-]+")
 
@@ -33,23 +34,35 @@ class MethodEntry:
             "weights": self.weights,
             "generator": self.inverter.fingerprint,
             **{name: str(value) for name, value in vars(self.inverter.options).items()},
+            **({"refined": self.model} if refines(self.model) else {}),
+            **{role: fingerprint(net) for role in self.inverter.looks_through if (net := getattr(self.inverter, role))},
             "precision": self.inverter.precision,
         }
 
 
+def refines(name: str) -> bool:
+    """Whether it is A+B: method B that goes on from the codes of A."""
+    return "+" in name and name not in zoo.MODELS and not Path(name).exists()
+
+
 def usual_methods(known: Domain) -> list[str]:
-    """The methods that a domain has models of: those whose files are here, or all where no model's are."""
+    """The methods that a domain has models of: those whose files are here, or all where no model's are. Where a method
+    has several, the models. Those that optimise every photo, for minutes, must be named."""
     cards = [card for card in _cards(known).values() if card.method in METHODS]
+    cards = [card for card in cards if not METHODS[str(card.method)].looks_through]
     ready = [card for card in cards if all(zoo.find_file(file) is not None for file in card.files)]
-    return [name for name in METHODS if any(card.method == name for card in ready or cards)]
+    models = {name: [card.name for card in ready or cards if card.method == name] for name in METHODS}
+    several = {name for name in METHODS if sum(card.method == name for card in cards) > 1}
+    return [word for name, found in models.items() for word in (found if name in several else [name] * len(found))]
 
 
 def resolve(words: Sequence[str], known: Domain | None) -> dict[str, str]:
     """Label -> name or path for `sdic.load`.
 
-    A word is the name of a method (the domain's model of it is meant), a model of the domain, a weight file or training
-    run's folder, or LABEL=any of these. known: None for models and files of any domain.
-    UnknownNameError and ConfigError say what is wrong; nothing is loaded.
+    A word is the name of a method (the domain's model of it is meant; of several, that of the domain's own name), a
+    model of the domain, a weight file or training run's folder, A+B for B going on from the codes of A, or LABEL=any of
+    these. known: None for models and files of any domain. UnknownNameError and ConfigError say what is wrong; nothing
+    is loaded.
     """
     chosen: dict[str, str] = {}
     for word in words:
@@ -66,7 +79,7 @@ def resolve(words: Sequence[str], known: Domain | None) -> dict[str, str]:
 
 def name_methods(words: Sequence[str]) -> bool:
     """Whether any word is the name of a method, which a domain must have a model of."""
-    return any(_split(word)[1] in METHODS for word in words)
+    return any(part in METHODS for word in words for part in _split(word)[1].split("+"))
 
 
 def _split(word: str) -> tuple[str, str]:
@@ -83,11 +96,17 @@ def _cards(known: Domain | None) -> dict[str, zoo.ModelCard]:
 
 def _model(name: str, known: Domain | None) -> str:
     cards = _cards(known)
+    if refines(name):
+        first, *others = name.split("+")
+        domain = None if known is None else known.name
+        return "+".join([_model(first, known), *(model_that_refines(word, domain) for word in others)])
     if name in METHODS:
         found = [card.name for card in cards.values() if card.method == name]
-        require(len(found) < 2, f"there are several models of {name!r}: name one of {', '.join(found)}")
-        if found:
-            return found[0]
+        own = [label for label in found if known is not None and label == known.name]
+        chosen = own or found
+        require(len(chosen) < 2, f"there are several models of {name!r}: name one of {', '.join(found)}")
+        if chosen:
+            return chosen[0]
     if name in zoo.MODELS and name not in cards:
         card = zoo.MODELS[name]
         raise ConfigError(
@@ -106,9 +125,10 @@ def load_methods(chosen: dict[str, str], device: str) -> list[MethodEntry]:
     """Load them. ConfigError where they do not look at pictures of one size, and so cannot be compared."""
     entries = []
     for label, name in chosen.items():
-        inverter = load(name, device)
+        first, _, after = name.partition("+") if refines(name) else (name, "", "")
+        inverter = load(first, device, refine=after) if after else load(name, device)
         entries.append(MethodEntry(label, name, inverter, str(getattr(inverter, "weights_sha256", ""))))
-    sizes = {entry.label: entry.inverter.geometry.input_size for entry in entries}
+    sizes = {entry.label: entry.inverter.measured.input_size for entry in entries}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{label} {height}x{width}" for label, (height, width) in sizes.items())
         raise ConfigError(f"methods look at pictures of different sizes and cannot be compared: {listed}")
@@ -123,4 +143,4 @@ def domain_of_all(entries: Sequence[MethodEntry]) -> Domain:
     names = sorted({entry.inverter.domain for entry in entries if entry.inverter.domain})
     require(len(names) < 2, f"methods of domains {', '.join(names)}: say with --domain what the photos show")
     name = names[0] if names else ""
-    return DOMAINS.get(name) or Domain(name, entries[0].inverter.geometry)
+    return DOMAINS.get(name) or Domain(name, entries[0].inverter.measured)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -10,18 +11,32 @@ from sdic.data.dataset import PictureDataset
 from sdic.data.sources import Request, open_source
 from sdic.domains import Picture
 from sdic.errors import SdicError
+from sdic.faces.finding import Aligner, AlignSettings
+from sdic.faces.source import aligned
 from sdic.types import Geometry
 
 
 class Photos:
-    """Pictures of a folder or zip, brought to the input size as for inversion."""
+    """Pictures of a folder or zip, brought to the input size as for inversion, and to that of `large`, if given; raw
+    photos are aligned if asked for."""
 
-    def __init__(self, path: str, limit: int, geometry: Geometry, device: torch.device):
+    def __init__(
+        self,
+        path: str,
+        limit: int,
+        geometry: Geometry,
+        device: torch.device,
+        large: Geometry | None = None,
+        align: AlignSettings | None = None,
+    ):
         source, names, broken = open_source(Request("auto", path, limit=limit))
-        self.dataset = PictureDataset(source, names, geometry)
+        align = align or AlignSettings("never")
+        self.dataset = PictureDataset(aligned(source, align, geometry), names, geometry)
+        self.large = None if large is None else PictureDataset(aligned(source, align, large), names, large)
         self.device = device
         self.keys: list[str] = []
-        self.identity = {"photos": "by their content", "size": list(geometry.input_size)}
+        self.identity: dict[str, Any] = {"photos": "by their content", "size": list(geometry.input_size)}
+        self.identity |= {} if align.align == "never" else {"align": Aligner(align).identity()}
         self.problems = [f"{name}: {problem}" for name, problem in broken.items()]
 
     def __len__(self) -> int:
@@ -38,6 +53,7 @@ class Photos:
             key = f"{sample.name} {sample.digest[:16]}"
             self.keys.append(key)
             if wanted(key):
-                yield Picture(key, sample.photo[None].to(self.device))
+                large = None if self.large is None else self.large[index].photo[None].to(self.device)
+                yield Picture(key, sample.photo[None].to(self.device), large=large)
         if not self.keys:
             raise SdicError(f"none of {len(self)} photos can be read; the first: {self.problems[0]}")

@@ -30,6 +30,18 @@ class ProgressBar:
             print(f"{what}: {self._count} of {self._total} {self._unit}s", file=sys.stderr, flush=True)
             self._printed = time.monotonic()
 
+    def within(self, what: str, step: int, steps: int) -> None:
+        """How far the photo at hand is, for methods that take minutes."""
+        wait = 0.5 if self._bar is not None else EVERY
+        if time.monotonic() - self._printed > wait:
+            self._printed = time.monotonic()
+            if self._bar is not None:
+                self._bar.set_postfix_str(f"{what} {step}/{steps}")
+            else:
+                print(
+                    f"{self._count + 1} of {self._total}: {what}, step {step} of {steps}", file=sys.stderr, flush=True
+                )
+
     def close(self) -> None:
         """The end, good or not."""
         if self._bar is not None:

@@ -17,7 +17,7 @@ from typing import Any
 from sdic import __version__
 from sdic.errors import SdicError
 
-VERSION = 1  # part of every key: raise it when the same settings give other numbers
+VERSION = 2  # part of every key: raise it when the same settings give other numbers
 
 
 class ResultsFile:

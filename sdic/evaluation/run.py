@@ -27,6 +27,7 @@ from sdic.evaluation.progress import ProgressBar
 from sdic.evaluation.quality import BATCH, generator_quality
 from sdic.evaluation.results import ResultsFile
 from sdic.evaluation.work import Evaluation, truths_folder
+from sdic.faces.finding import AlignSettings, check_settings
 from sdic.settings import require
 from sdic.utils.files import write_atomic
 from sdic.utils.tensors import resolve_device
@@ -40,6 +41,8 @@ class Settings:
     files in `methods`.
     methods: see `methods.resolve`; none are those of the domain.
     photos: a folder or zip; "" is the domain's own pictures.
+    align, face, landmarks, detector: how raw photos are aligned, see `sdic.faces.finding.AlignSettings`; "never" takes
+    them as they are.
     limit, edit_limit: how many pictures are inverted, and how many of them edited.
     generator: how many pictures its quality is measured on, 0 for none.
     changes: such as "yaw=5,10"; none is the domain's.
@@ -50,6 +53,10 @@ class Settings:
     domain: str = ""
     methods: list[str] = field(default_factory=list)
     photos: str = ""
+    align: str = "never"
+    face: str = "largest"
+    landmarks: str = ""
+    detector: str = "auto"
     limit: int = 1000
     edit_limit: int = 200
     generator: int = 0
@@ -66,6 +73,8 @@ class Settings:
         for name, least in (("limit", 1), ("edit_limit", 0), ("generator", 0), ("sheet", 0)):
             value = getattr(self, name)
             require(value >= least, f"{name.replace('_', '-')} must be at least {least}, got {value}")
+        require(bool(self.photos) or self.align == "never", "align is for photos, and none are named")
+        check_settings(AlignSettings(self.align, self.face, self.landmarks, self.detector))
         require(self.generator != 1, "generator must be 0 (not measured) or at least 2; some thousand are usual")
         if not self.domain and (not self.photos or not self.methods or name_methods(self.methods)):
             self.domain = next(name for name, entry in DOMAINS.items() if entry.truth)
@@ -94,7 +103,7 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     words = settings.methods or (usual_methods(known) if known is not None else [])
     methods = load_methods(resolve(words, known), str(device))
     known = known or domain_of_all(methods)
-    geometry = methods[0].inverter.geometry
+    geometry = methods[0].inverter.measured
     chosen = {role: getattr(settings, role) for role in ROLES}
     networks = load_networks(known, device, chosen, min(geometry.input_size))
     check_attributes(networks, changes)
@@ -103,7 +112,9 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     pictures: Pictures
     on_sheet: Sequence[str] = ()
     if settings.photos or source is None:
-        pictures = Photos(settings.photos, settings.limit, geometry, device)
+        looked_at = [entry.inverter.geometry for entry in methods if entry.inverter.geometry != geometry]
+        align = AlignSettings(settings.align, settings.face, settings.landmarks, settings.detector)
+        pictures = Photos(settings.photos, settings.limit, geometry, device, next(iter(looked_at), None), align)
     else:
         pictures = drawn = source(settings.limit, geometry, changes, device)
         on_sheet = drawn.showcase(settings.edit_limit, settings.sheet) if changes else ()
@@ -118,10 +129,11 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
     if settings.generator and source is not None:
         quality = _quality(settings, source, methods[0], networks, out)
 
+    own = _own_codes(evaluation, out)
     results, edits = _summarise(evaluation, pictures.keys, edits_need)
     labels = list(results)
     gains = {label: summary.gain(results[labels[0]], results[label]) for label in labels[1:]}
-    text = _text(results, gains, edits, quality, networks, {} if source is None else source.attributes, edits_need)
+    text = _text(results, gains, edits, quality, networks, {} if source is None else source.attributes, edits_need, own)
     sheet_labels, rows = _sheet(evaluation, geometry.input_size[1])
     report = {
         "command": "evaluate",
@@ -137,6 +149,7 @@ def evaluate(settings: Settings, versions: Mapping[str, str] | None = None) -> R
         "pictures": {**pictures.identity, "count": len(pictures.keys), "problems": pictures.problems},
         "results": results,
         "gain": {"over": labels[0], **gains},
+        "own_codes": own,
         "generator": quality,
         "sheet": "sheet.png" if rows else None,
     }
@@ -209,7 +222,7 @@ def _quality(
         return networks.lacking["attributes"]
     inverter, count = entry.inverter, settings.generator
     identity = {"generator": inverter.fingerprint, "attributes": networks.identity()["attributes"]}
-    where: dict[str, Any] = {"pictures": settings.domain, "size": inverter.geometry.input_size}
+    where: dict[str, Any] = {"pictures": settings.domain, "size": inverter.measured.input_size}
     where |= {"device": inverter.device.type, "seed": settings.seed}
     where |= {"noise": "random"}  # in the first version it was the same for all samples
     results = ResultsFile(out / "results", "generator", {"part": "generator", **identity, **where})
@@ -217,9 +230,21 @@ def _quality(
         with contextlib.closing(ProgressBar(3 * -(-count // BATCH), "batch")) as progress:
             draw = count, settings.seed, progress.step
             features = networks.attributes.pooled
-            found = generator_quality(inverter.generator, inverter.geometry, features, source, *draw)
+            found = generator_quality(inverter.generator, inverter.measured, features, source, *draw)
         results.add(str(count), found)
     return {**results[str(count)], "pictures": count}
+
+
+def _own_codes(evaluation: Evaluation, out: Path) -> dict[str, dict[str, float]]:
+    """By method, what the own codes of its generator have of `Nearness`; from a results file if measured before."""
+    found = {}
+    for entry in evaluation.methods:
+        known = entry.inverter.fingerprint
+        results = ResultsFile(out / "results", "own-codes", {"part": "own codes", "generator": known})
+        if known not in results:
+            results.add(known, evaluation.nearness(entry).of_own())
+        found[entry.label] = results[known]
+    return found
 
 
 def _summarise(evaluation: Evaluation, keys: Sequence[str], edits_need: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -228,15 +253,20 @@ def _summarise(evaluation: Evaluation, keys: Sequence[str], edits_need: str) -> 
     rows: dict[str, Any] = {}
     lacking = {name: cell for name, cell in evaluation.networks.lacking.items() if name != "attributes"}
     edited = [key for key in keys if key in evaluation.edited]
+    first_label = evaluation.methods[0].label
+    first_edits: list[dict[str, Any]] = []
     for entry in evaluation.methods:
         label = entry.label
         edits: dict[str, Any] = {}
         for (owner, way), file in evaluation.edits.items():
             if owner == label:
-                found = summary.of_edits(file.select(edited), lacking)
+                lines = file.select(edited)
+                found = summary.of_edits(lines, lacking, first_edits)
+                first_edits = first_edits or lines
                 rows[f"{label} ({way.replace('_', '-')})" if way else label] = found
                 edits |= {way: found} if way else found
-        inversions = summary.of_inversions(evaluation.inversions[label].select(keys), lacking)
+        first_lines = [] if label == first_label else evaluation.inversions[first_label].select(keys)
+        inversions = summary.of_inversions(evaluation.inversions[label].select(keys), lacking, first_lines)
         results[label] = {**inversions, "edits": edits_need or edits}
     first = next(iter(results))
     several = [name for name in evaluation.sheet_changes if len(rows[first].get(name, ())) > 1]
@@ -254,12 +284,18 @@ def _text(
     networks: MetricNetworks,
     attributes: Mapping[str, Attribute],
     edits_need: str,
+    own: Mapping[str, Mapping[str, float]],
 ) -> str:
     by = [f"{role} {entry['network']}" for role, entry in networks.weights.items() if "sha256" in entry]
+    first = next(iter(results))
     parts = [tables.inversion_table(results, gains), f"Metric networks: {', '.join(by) or 'none'}."]
+    parts += [
+        f"The generator's own codes have {own[first]['from_w']:.1f} (from W) and {own[first]['nscd']:.3f} (NSCD)."
+    ]
+    parts += [tables.INTERVALS, tables.interval_table(results)] if results[first]["images"] > 1 else []
     parts += [f"Edits: {edits_need}."] if edits_need else []
     parts += [tables.editing_table(edits), tables.changes_table(edits)] if edits else []
-    first = next(iter(results))
+    parts += [tables.differences_table(edits, first)] if edits and len(edits) > 1 else []
     for label, numbers in results.items():
         for name, found in numbers["edits"].get(BETTER, {}).items() if edits else ():
             parts.append(tables.better_sentence(name, attributes[name].unit, label, first, found))

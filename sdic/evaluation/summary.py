@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sdic.evaluation.intervals import difference, interval
+
 Value = float | str | None
 """A number; None where it does not exist; "needs FILE" where the network that measures it is not here."""
 
@@ -30,6 +32,8 @@ INVERSION: dict[str, Column] = {
     "lpips_random": Column("LPIPS, random", 4, "lower", "ratio"),
     "perceptual": Column("perceptual", 4, "lower", "ratio"),
     "id": Column("ID", 3, "higher", "share"),
+    "from_w": Column("from W", 1, ""),
+    "nscd": Column("NSCD", 3, ""),
     "seconds": Column("seconds", 3, "lower", "ratio"),
 }
 """What is said of an inversion, where it was measured; a new metric is a line here."""
@@ -69,14 +73,31 @@ def _means(columns: Mapping[str, Column], rows: Sequence[dict[str, Any]], lackin
     return {name: lacking.get(name, mean([row.get(name) for row in rows])) for name in columns if name in present}
 
 
-def of_inversions(rows: Sequence[dict[str, Any]], lacking: Mapping[str, str]) -> dict[str, Any]:
-    """Lines of a results file -> the mean of every measure, and how many images. lacking: of `MetricNetworks`."""
-    return {**_means(INVERSION, rows, lacking), "images": len(rows)}
+def _sureness(
+    columns: Mapping[str, Column], rows: Sequence[dict[str, Any]], first: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """`interval`: of the mean of every column that the rows have. `difference`: mean, low and high of what the rows
+    have more than those of the same pictures in `first`; without it where `first` is empty."""
+    names = [name for name in columns if any(name in row for row in rows)]
+    values = {name: [row.get(name) for row in rows] for name in names}
+    found: dict[str, Any] = {"interval": {name: interval(values[name]) for name in names}}
+    if first:
+        found["difference"] = {name: difference([row.get(name) for row in first], values[name]) for name in names}
+    return found
 
 
-def of_edits(rows: Sequence[dict[str, Any]], lacking: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Lines of a results file -> attribute -> change -> the mean of every measure, and how many images (and those that
-    have details, which `details_kept` is the mean over). lacking: of `MetricNetworks`."""
+Rows = Sequence[dict[str, Any]]
+
+
+def of_inversions(rows: Rows, lacking: Mapping[str, str], first: Rows = ()) -> dict[str, Any]:
+    """Lines of a results file -> the mean of every measure, how sure it is, and how many images. lacking: of
+    `MetricNetworks`. first: the lines of the first method for the same pictures, where this is not it."""
+    return {**_means(INVERSION, rows, lacking), "images": len(rows), **_sureness(INVERSION, rows, first)}
+
+
+def of_edits(rows: Rows, lacking: Mapping[str, str], first: Rows = ()) -> dict[str, dict[str, dict[str, Any]]]:
+    """Lines of a results file -> attribute -> change -> the mean of every measure, how sure it is, and how many images
+    (and those that have details, which `details_kept` is the mean over). lacking, first: as above."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for attribute in rows[0] if rows else ():
         found[attribute] = {}
@@ -84,7 +105,8 @@ def of_edits(rows: Sequence[dict[str, Any]], lacking: Mapping[str, str]) -> dict
             part = [row[attribute][change] for row in rows]
             numbers = _means(EDITING, part, lacking)
             numbers["details_images"] = sum(row["details_kept"] is not None for row in part)
-            found[attribute][change] = {**numbers, "images": len(part)}
+            sure = _sureness(EDITING, part, [row[attribute][change] for row in first])
+            found[attribute][change] = {**numbers, "images": len(part), **sure}
     return found
 
 

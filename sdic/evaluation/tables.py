@@ -10,6 +10,9 @@ from sdic.evaluation.summary import EDITING, INVERSION, Column, Value, over_chan
 
 Edits = dict[str, dict[str, dict[str, dict[str, Any]]]]
 """Row's name -> attribute -> change -> numbers."""
+INTERVALS = (
+    "In brackets, the 95% interval of the mean over the pictures (bootstrap); differences are picture by picture."
+)
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
@@ -19,7 +22,7 @@ def inversion_table(results: dict[str, dict[str, Any]], gains: dict[str, dict[st
     columns = {name: column for name, column in INVERSION.items() if name in results[first]}
     rows = [[label, *_cells(numbers, columns), str(numbers["images"])] for label, numbers in results.items()]
     for label, numbers in gains.items():
-        rows.append([f"{label} against {first}", *(_gain(numbers[name], columns[name]) for name in columns), ""])
+        rows.append([f"{label} against {first}", *(_gain(numbers.get(name), columns[name]) for name in columns), ""])
     return table(["method", *_titles(columns), "images"], rows)
 
 
@@ -44,6 +47,34 @@ def changes_table(edits: Edits) -> str:
                 numbers = found[attribute][change]
                 rows.append([label, f"{attribute} ±{change}", *_cells(numbers, columns), str(numbers["images"])])
     return table(["method", "edit", *_titles(columns), "images"], rows)
+
+
+def interval_table(results: dict[str, dict[str, Any]]) -> str:
+    """A row a method: every mean with its interval; below them a row for each later one's difference to the first."""
+    first = next(iter(results))
+    columns = {name: column for name, column in INVERSION.items() if name in results[first]["interval"]}
+    rows = [
+        [label, *(_sure(numbers[name], numbers["interval"].get(name), column) for name, column in columns.items())]
+        for label, numbers in results.items()
+    ]
+    rows += [
+        [f"{label} - {first}", *_apart(numbers["difference"], columns)]
+        for label, numbers in results.items()
+        if label != first
+    ]
+    return table(["method", *_titles(columns)], rows)
+
+
+def differences_table(edits: Edits, first: str) -> str:
+    """A row for each change and each method but the first: how its edits differ from the first's, with intervals."""
+    columns, rows = _columns(edits), []
+    for attribute, changes in edits[first].items():
+        for change in changes:
+            for label, found in edits.items():
+                if label != first:
+                    apart = found[attribute][change]["difference"]
+                    rows.append([f"{label} - {first}", f"{attribute} ±{change}", *_apart(apart, columns)])
+    return table(["methods", "edit", *_titles(columns)], rows)
 
 
 def better_sentence(attribute: str, unit: str, label: str, first: str, found: dict[str, Value]) -> str:
@@ -82,6 +113,23 @@ def _titles(columns: dict[str, Column], other: Mapping[str, str] = MappingProxyT
 def _cells(numbers: Mapping[str, Value], columns: Mapping[str, Column]) -> list[str]:
     values = [(numbers[name], column.digits) for name, column in columns.items()]
     return ["-" if v is None else v if isinstance(v, str) else f"{v:.{digits}f}" for v, digits in values]
+
+
+def _sure(value: Value, interval: Sequence[float] | None, column: Column, sign: str = "") -> str:
+    """A mean and its interval in brackets."""
+    if interval is None or not isinstance(value, float | int):
+        return "-" if value is None else str(value) if isinstance(value, str) else f"{value:{sign}.{column.digits}f}"
+    low, high = interval
+    return f"{value:{sign}.{column.digits}f} [{low:{sign}.{column.digits}f}, {high:{sign}.{column.digits}f}]"
+
+
+def _apart(found: Mapping[str, Sequence[float] | None], columns: Mapping[str, Column]) -> list[str]:
+    """Differences with their intervals; "-" where there is none."""
+    cells = []
+    for name, column in columns.items():
+        apart = found.get(name)
+        cells.append("-" if apart is None else _sure(apart[0], apart[1:], column, "+"))
+    return cells
 
 
 def _gain(value: Value, column: Column) -> str:

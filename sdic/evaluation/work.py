@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sdic.direction import Direction
 from sdic.domains import Picture, Pictures
+from sdic.evaluation.codes import Nearness
 from sdic.evaluation.editing import edit_and_measure, label_of
 from sdic.evaluation.methods import MethodEntry
 from sdic.evaluation.metrics import at_input_size, measure
@@ -42,10 +44,13 @@ class Evaluation:
     on_sheet: Sequence[str]
     sheet_changes: dict[str, float]
     _warm: set[str] = field(default_factory=set)
+    _nearness: dict[str, Nearness] = field(default_factory=dict)
 
     def run(self, pictures: Pictures, total: int) -> None:
         """Measure what is not in the results files."""
         with closing(ProgressBar(total, "measurement")) as progress:
+            for entry in self.methods:
+                entry.inverter.watch = progress.within
             for picture in pictures.read(self.lacking, self.lacking_edits):
                 self._do(picture, progress)
 
@@ -61,6 +66,13 @@ class Evaluation:
         """How many measurements of these pictures are."""
         inversions = sum(key not in file for file in self.inversions.values() for key in keys)
         return inversions + sum(self._lacks(file, key) for file in self.edits.values() for key in keys)
+
+    def nearness(self, entry: MethodEntry) -> Nearness:
+        """What measures how near codes are to those of a method's generator; made when it is first asked for."""
+        known = entry.inverter.fingerprint
+        if known not in self._nearness:
+            self._nearness[known] = Nearness(entry.inverter.generator)
+        return self._nearness[known]
 
     def sheet_file(self, folder: str, key: str, attribute: str = "") -> str:
         """The file of a picture for the sheet, relative to `out`; `truths_folder` has photos and truths."""
@@ -85,22 +97,26 @@ class Evaluation:
             inversion, seconds = self._invert(entry, picture)
             if picture.key not in results:
                 progress.step(f"inverting with {entry.label}")
-                image = at_input_size(inversion.image, entry.inverter.geometry)
+                image = at_input_size(inversion.image, entry.inverter.measured)
                 found = measure(self.networks.able(INVERSION_METRICS), picture.photo, image, self.networks)
+                found |= self.nearness(entry).measure(inversion.latent)
                 results.add(picture.key, {**{name: value[0] for name, value in found.items()}, "seconds": seconds})
             for way, inverter in ways.items():
                 progress.step(f"editing with {entry.label}{f', {way}' if way else ''}")
                 self._edit(inverter, self.edits[entry.label, way], picture, inversion)
 
     def _invert(self, entry: MethodEntry, picture: Picture) -> tuple[Inversion, float]:
-        """The inversion and how long it took; the first one of a run, which is slow, is done twice."""
-        if entry.label not in self._warm:
-            entry.inverter.invert(picture.photo)
+        """The inversion and how long it took; the first one of a run, which is slow, is done twice, but not by methods
+        that take minutes."""
+        whole = entry.inverter.geometry != entry.inverter.measured and picture.large is not None
+        photo: Any = picture.large if whole else picture.photo
+        if entry.label not in self._warm and not entry.inverter.looks_through:
+            entry.inverter.invert(photo)
             self._warm.add(entry.label)
-        _wait(picture.photo.device)
+        _wait(photo.device)
         start = time.perf_counter()
-        inversion = entry.inverter.invert(picture.photo)
-        _wait(picture.photo.device)
+        inversion = entry.inverter.invert(photo)
+        _wait(photo.device)
         return inversion, time.perf_counter() - start
 
     def _edit(self, inverter: Inverter, results: ResultsFile, picture: Picture, inversion: Inversion) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,6 +76,28 @@ class FaceCrop:
         first, second, _, fourth = np.array(self.quad)
         steps = np.stack([fourth - first, second - first]) / self.size
         return np.asarray((np.asarray(points) - first) @ np.linalg.inv(steps))
+
+    def scaled_to(self, photo_size: tuple[int, int]) -> FaceCrop:
+        """The same crop in the photo at its full size, where it was found in one read at half its size, or a quarter;
+        ImageError for another photo."""
+        if not any(self.photo_size == tuple(-(-side // step) for side in photo_size) for step in (1, 2, 4)):
+            raise ImageError(f"the crop is of a photo of {self.photo_size}, this one is {photo_size}")
+        ratio = np.array(photo_size) / np.array(self.photo_size)
+        quad = tuple(map(tuple, np.array(self.quad) * ratio))
+        return FaceCrop(quad, self.size, photo_size, self.source)
+
+    def numbers(self) -> list[float]:
+        """All but the source as 11 numbers: corners, size, width and height of the photo."""
+        return [*(value for corner in self.quad for value in corner), self.size, *self.photo_size]
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[float]) -> FaceCrop | None:
+        """The inverse of `numbers`, None for zeros (no crop); ImageError for anything else."""
+        values = [float(value) for value in numbers]
+        if len(values) != 11 or not all(map(math.isfinite, values)):
+            raise ImageError(f"the place of a crop is 11 numbers, got {one_line(values)}")
+        corners = tuple(zip(values[:8:2], values[1:8:2], strict=True))
+        return cls(corners, round(values[8]), (round(values[9]), round(values[10]))) if any(values) else None
 
     def to_text(self) -> str:
         """JSON."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from sdic.checkpoints import read_bundle
 from sdic.errors import CheckpointError, ConfigError, ImageError, did_you_mean
 from sdic.faces.alignment import FaceCrop, align, ffhq_quad, is_aligned
 from sdic.faces.points import Face, faces_for, read_landmarks
+from sdic.utils.colour import NOTE
+from sdic.utils.files import sha256_of
 
 MODES = ("auto", "always", "never")
 DETECTORS = ("auto", "mediapipe", "yunet")
@@ -115,18 +117,48 @@ class AlignSettings:
     detector: str = "auto"
 
 
+def check_settings(settings: AlignSettings) -> None:
+    """ConfigError for settings that make no sense."""
+    check_choice(settings.face)
+    for name, value, known in (("align", settings.align, MODES), ("detector", settings.detector, DETECTORS)):
+        if value not in known:
+            raise ConfigError(f"{name} {value!r}{did_you_mean(value, known)}; known: {', '.join(known)}")
+
+
 class Aligner:
     """`find_and_align` by settings, for many photos; what finds faces is opened once, when it is first wanted."""
 
     def __init__(self, settings: AlignSettings, device: str = "cpu"):
         """ConfigError or ImageError for settings that make no sense, and for a landmark file that cannot be read."""
-        check_choice(settings.face)
-        for name, value, known in (("align", settings.align, MODES), ("detector", settings.detector, DETECTORS)):
-            if value not in known:
-                raise ConfigError(f"{name} {value!r}{did_you_mean(value, known)}; known: {', '.join(known)}")
+        check_settings(settings)
         self.settings, self.device = settings, device
         self.landmarks = read_landmarks(settings.landmarks) if settings.landmarks else {}
         self._finder: Finder | None = None
+
+    def identity(self) -> dict[str, str]:
+        """What its answers depend on besides the photo."""
+        found = {name: str(value) for name, value in asdict(self.settings).items()}
+        if self.settings.landmarks:
+            return {**found, "landmarks": sha256_of(self.settings.landmarks), "detector": ""}
+        here = [name for name in ("faces", "yunet") if _file(name) is not None]
+        return {
+            **found,
+            "detector": (here[:1] or ["none"])[0] if self.settings.detector == "auto" else found["detector"],
+        }
+
+    @property
+    def blind(self) -> bool:
+        """Whether it has neither landmarks nor what finds faces."""
+        known = self.settings.landmarks or self.settings.align == "never" or self.settings.detector != "auto"
+        return not known and not has_finder()
+
+    def faces(self, photo: Image.Image) -> list[Face]:
+        """The faces of an upright RGB photo, the widest first; CheckpointError where no detector is here."""
+        return self.open().find(photo, self.settings.face != "largest")
+
+    def open(self) -> Finder:
+        """What finds faces; CheckpointError with the ways on where none is here."""
+        return self._opened() or open_finder(self.settings.detector, self.device)
 
     def __call__(self, photo: Image.Image, name: str, size: int) -> list[Aligned]:
         """An upright RGB photo and its name (for the landmark file) -> what the model is to look at."""
@@ -176,6 +208,7 @@ def _aligned(photo: Image.Image, face: Face, size: int) -> Aligned:
         )
     picture, crop = align(photo, face, size)
     notes = [] if side >= size / 2 else [f"the face's crop has {side:.0f} px a side; enlarged to {size}"]
+    notes += [photo.info[NOTE]] if NOTE in photo.info else []
     return Aligned(picture, crop, notes)
 
 

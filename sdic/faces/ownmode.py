@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from sdic.utils.colour import srgb_to
 from sdic.utils.decoding import decoded, only_image_errors
 from sdic.utils.files import atomic_file
 from sdic.utils.images import PIXEL_LIMIT, open_picture
+from sdic.utils.kinds import HEAD, recognised
 
 ENDINGS = {
     name: ending
@@ -67,10 +68,11 @@ class Original:
     options: dict[str, Any]
 
 
-def read_original(source: str | os.PathLike[str], max_pixels: int = PIXEL_LIMIT) -> Original:
-    """A photo with everything that `write_like` needs to make a file like it. Raises ImageError only."""
+def read_original(source: str | os.PathLike[str] | IO[bytes], max_pixels: int = PIXEL_LIMIT) -> Original:
+    """A photo with everything that `write_like` needs to make a file like it, at its full size. Raises ImageError only,
+    also where there is not enough memory for that."""
     with open_picture(source) as handle, only_image_errors():
-        stored = decoded(handle, max_pixels, upright=False)
+        stored = decoded(handle, max_pixels, upright=False, whole=True)
         form = stored.format or ""
         info = {name: stored.info[name] for name in _AROUND if stored.info.get(name)}
         orientation = 1
@@ -81,6 +83,16 @@ def read_original(source: str | os.PathLike[str], max_pixels: int = PIXEL_LIMIT)
         picture = stored if back is None else stored.transpose(_FORTH[orientation])
         picture.info.setdefault("icc_profile", info.get("icc_profile"))
         return Original(picture, form, info, back, options)
+
+
+def ending_of(source: str | os.PathLike[str] | IO[bytes], name: str) -> str:
+    """How the name of a photo ends that `write_like` writes: as `name`, where that ending is one of its format."""
+    with open_picture(source) as handle:
+        handle.seek(0)
+        form = (recognised(handle.read(HEAD)) or [""])[0]
+    form = form if form in ENDINGS else "PNG"
+    suffix = PurePosixPath(name).suffix
+    return suffix if Image.registered_extensions().get(suffix.lower()) == form else ENDINGS[form]
 
 
 def own_mode(photo: Image.Image) -> Image.Image:

@@ -14,8 +14,7 @@ The last term takes off detail that C does not have, where the edit changes much
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ Plane = NDArray[np.float32]
 FEATHER = (0.01, 0.12)
 """Where the mask leaves 0 and reaches 1, as shares of the side from the edge."""
 SEAM = 64  # px at which the seam's colours are compared
+STRIP = 1 << 20  # pixels of the photo that are changed at a time
 Box = tuple[int, int, int, int]
 
 
@@ -46,25 +46,30 @@ class EditedFace:
 def paste(photo: Image.Image, edited: Sequence[EditedFace]) -> Image.Image:
     """Put edited crops back into an upright photo of any mode; the same mode comes out (a palette's colours as RGB).
 
-    Pixels outside of the crops are those of
-    the photo, bit for bit. Where crops overlap, the one whose middle is nearer goes before.
-    ImageError for a crop of another photo.
+    Pixels outside of the crops are those of the photo, bit for bit. Where crops overlap, the one whose middle is nearer
+    goes before. A crop may be of the photo as it is read at half its size. Beside photo and result, memory is that of a
+    strip and of the crops. ImageError for a crop of another photo.
     """
     photo = own_mode(photo)
-    rgb = to_rgb(photo)
-    for face in edited:
-        if face.crop.photo_size != photo.size:
-            raise ImageError(f"the crop is of a photo of {face.crop.photo_size}, this one is {photo.size}")
-    parts = [part for face in edited if (part := _change(rgb, face)) is not None]
-    if len(parts) > 1:
-        parts = _shared(parts, photo.size)
+    faces = [replace(face, crop=face.crop.scaled_to(photo.size)) for face in edited]
+    rgb = to_rgb(photo) if any(face.before is None for face in faces) else photo
+    changes = [change for face in faces if (change := _Change(rgb, face)).area]
     result = photo.copy()
-    for box, change, _ in parts:
-        old = rgb.crop(box)
-        new = np.rint(np.asarray(old, np.float32) + change).clip(0, 255).astype(np.uint8)
-        result.paste(into_mode(result.crop(box), old, Image.fromarray(new)), box[:2])
-        if len(parts) > 1:
-            rgb = to_rgb(result)
+    if not changes:
+        return result
+    first, last = min(change.box[1] for change in changes), max(change.box[3] for change in changes)
+    rows = max(1, STRIP // photo.width)
+    for top in range(first, last, rows):
+        bottom = min(top + rows, last)
+        here = [change for change in changes if change.box[1] < bottom and change.box[3] > top]
+        if not here:
+            continue
+        left, right = min(change.box[0] for change in here), max(change.box[2] for change in here)
+        strip = left, top, right, bottom
+        own = photo.crop(strip)
+        old = to_rgb(own)
+        new = np.rint(np.asarray(old, np.float32) + _together(here, strip, old)).clip(0, 255).astype(np.uint8)
+        result.paste(into_mode(own, old, Image.fromarray(new)), strip[:2])
     return result
 
 
@@ -76,36 +81,75 @@ def feathered(size: int) -> Plane:
     return rise[:, None] * rise[None]
 
 
-def _change(rgb: Image.Image, face: EditedFace) -> tuple[Box, Plane, Plane] | None:
-    """(box of the photo, what is added there [h, w, 3], the mask there [h, w]); None where the crop is beside it."""
-    crop = face.crop
-    corners = np.array(crop.quad)
-    low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
-    left, top = (int(n) for n in np.maximum(low, 0))
-    right, bottom = (int(n) for n in np.minimum(high, rgb.size))
-    if left >= right or top >= bottom:
-        return None
-    box = left, top, right, bottom
-    picture = to_rgb(face.picture)
-    if picture.width != picture.height:
-        raise ImageError(f"an edited crop is square, this one is {picture.width}x{picture.height}")
-    size = picture.width
-    before = cut(rgb, corners - 0.5, size)[0] if face.before is None else to_rgb(face.before)
-    if before.size != picture.size:
-        before = before.resize(picture.size, Image.Resampling.LANCZOS)
-    difference = np.asarray(picture, np.float32) - np.asarray(before, np.float32)
-    mask = feathered(size)
-    difference -= _seam(difference, mask, _inside(crop, size))
-    here = _Drawer(crop, size, box)
-    change = np.stack([here(difference[:, :, band] * mask) for band in range(3)], -1)
-    drawn_mask = here(mask).clip(0, 1)
-    kept = np.exp(-((gaussian(np.abs(difference).max(-1), size / 100) / KEPT) ** 2))
-    lost = here(mask * (1 - kept)).clip(0, 1)
-    fine = np.asarray(rgb.crop(box), np.float32)
-    for band in range(3):
-        change[:, :, band] -= lost * (fine[:, :, band] - here(np.asarray(before.getchannel(band), np.float32)))
-    change[drawn_mask <= 0] = 0
-    return box, change, drawn_mask
+class _Change:
+    """What a face changes in its photo. box: where; area: of that in pixels, 0 where the crop is beside the photo."""
+
+    def __init__(self, rgb: Image.Image, face: EditedFace):
+        crop = self.crop = face.crop
+        corners = np.array(crop.quad)
+        low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
+        left, top = (int(n) for n in np.maximum(low, 0))
+        right, bottom = (int(n) for n in np.minimum(high, rgb.size))
+        self.box = left, top, right, bottom
+        self.area = max(0, right - left) * max(0, bottom - top)
+        if not self.area:
+            return
+        picture = to_rgb(face.picture)
+        if picture.width != picture.height:
+            raise ImageError(f"an edited crop is square, this one is {picture.width}x{picture.height}")
+        size = picture.width
+        before = cut(rgb, corners - 0.5, size)[0] if face.before is None else to_rgb(face.before)
+        if before.size != picture.size:
+            before = before.resize(picture.size, Image.Resampling.LANCZOS)
+        difference = np.asarray(picture, np.float32) - np.asarray(before, np.float32)
+        mask = feathered(size)
+        difference -= _seam(difference, mask, _inside(crop, size))
+        kept = np.exp(-((gaussian(np.abs(difference).max(-1), size / 100) / KEPT) ** 2))
+        small = min(size, max(1, round(crop.side)))
+        origin = crop.to_crop(np.array([[0, 0], [1, 0], [0, 1]])) * small / crop.size
+        self._start, self._across, self._down = origin[0], origin[1] - origin[0], origin[2] - origin[0]
+        planes = [difference[:, :, band] * mask for band in range(3)]
+        planes += [mask, mask * (1 - kept), *(np.asarray(before.getchannel(band), np.float32) for band in range(3))]
+        self._planes = [_resized(plane, small) if small < size else plane for plane in planes]
+
+    def __call__(self, place: Box, rgb: Plane) -> tuple[Plane, Plane]:
+        """(what is added in a part of the photo [h, w, 3], the mask there [h, w]), by what is there."""
+        *change, mask, lost, red, green, blue = (self._drawn(plane, place) for plane in self._planes)
+        mask, lost = mask.clip(0, 1), lost.clip(0, 1)
+        for band, before in enumerate((red, green, blue)):
+            change[band] -= lost * (rgb[:, :, band] - before)
+        added = np.stack(change, -1)
+        added[mask <= 0] = 0
+        return added, mask
+
+    def _drawn(self, plane: Plane, place: Box) -> Plane:
+        """A plane of the crop, averaged down or smoothly drawn up, where it lies in a part of the photo."""
+        left, top, right, bottom = place
+        start = self._start + left * self._across + top * self._down
+        (a, c), (b, d), (x, y) = self._across, self._down, start
+        size, how = (right - left, bottom - top), Image.Resampling.BICUBIC
+        return np.array(Image.fromarray(plane).transform(size, Image.Transform.AFFINE, (a, b, x, c, d, y), how))
+
+
+def _together(changes: Sequence[_Change], strip: Box, rgb: Image.Image) -> Plane:
+    """What all faces add in a strip; where they overlap, weighted by mask and by how near a crop's middle is."""
+    fine = np.asarray(rgb, np.float32)
+    added = np.zeros_like(fine)
+    total = np.full(fine.shape[:2], 1e-12, np.float32)
+    for change in changes:
+        left, top, right, bottom = change.box
+        place = left, max(top, strip[1]), right, min(bottom, strip[3])
+        where = np.s_[place[1] - strip[1] : place[3] - strip[1], place[0] - strip[0] : place[2] - strip[0]]
+        here, mask = change(place, fine[where])
+        if len(changes) == 1:
+            added[where] = here
+            return added
+        y, x = np.mgrid[place[1] - top : place[3] - top, : right - left].astype(np.float32)
+        near = (x / (right - left) - 0.5) ** 2 + (y / (bottom - top) - 0.5) ** 2
+        weight = mask * np.exp(-16 * near)
+        added[where] += here * weight[:, :, None]
+        total[where] += weight
+    return np.asarray(added / total[:, :, None])
 
 
 def _seam(difference: Plane, mask: Plane, inside: Plane) -> Plane:
@@ -133,38 +177,3 @@ def _inside(crop: FaceCrop, size: int) -> Plane:
 def _resized(plane: Plane, size: int) -> Plane:
     how = Image.Resampling.BOX if size < len(plane) else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(plane).resize((size, size), how))
-
-
-class _Drawer:
-    """Draws planes of a crop's size where the crop lies in a box of the photo: averaged down, or smoothly up."""
-
-    def __init__(self, crop: FaceCrop, size: int, box: Box):
-        self.box, self.small = box, min(size, max(1, round(crop.side)))
-        origin = crop.to_crop(np.array([[box[0], box[1]], [box[0] + 1, box[1]], [box[0], box[1] + 1]]))
-        start, across, down = origin * self.small / crop.size
-        across, down = across - start, down - start
-        self.matrix = (across[0], down[0], start[0], across[1], down[1], start[1])
-
-    def __call__(self, plane: Plane) -> Plane:
-        picture = Image.fromarray(plane)
-        if self.small < len(plane):
-            picture = picture.resize((self.small, self.small), Image.Resampling.BOX)
-        left, top, right, bottom = self.box
-        size = (right - left, bottom - top)
-        return np.array(picture.transform(size, Image.Transform.AFFINE, self.matrix, Image.Resampling.BICUBIC))
-
-
-def _shared(parts: Sequence[tuple[Box, Plane, Plane]], size: tuple[int, int]) -> list[tuple[Box, Any, Plane]]:
-    """The changes of several faces, weighted where they overlap: by mask, and by how near the crop's middle is."""
-    total = np.full((size[1], size[0]), 1e-12, np.float32)
-    weights = []
-    for (left, top, right, bottom), _, mask in parts:
-        y, x = np.mgrid[: bottom - top, : right - left].astype(np.float32)
-        near = ((x - mask.shape[1] / 2) / mask.shape[1]) ** 2 + ((y - mask.shape[0] / 2) / mask.shape[0]) ** 2
-        weights.append(mask * np.exp(-16 * near))
-        total[top:bottom, left:right] += weights[-1]
-    shared = []
-    for (box, change, mask), weight in zip(parts, weights, strict=True):
-        left, top, right, bottom = box
-        shared.append((box, change * (weight / total[top:bottom, left:right])[:, :, None], mask))
-    return shared

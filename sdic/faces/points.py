@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -107,11 +107,14 @@ def read_landmarks(path: str | os.PathLike[str]) -> dict[str, list[Face]]:
 
 
 def faces_for(landmarks: Mapping[str, list[Face]], name: str) -> list[Face]:
-    """The faces of a photo by its name: as it is, without ending, without folders. Empty where the file has none."""
-    short = Path(name).name
-    for form in (name, str(Path(name).with_suffix("")), short, Path(short).stem):
-        if form in landmarks:
-            return landmarks[form]
+    """The faces of a photo by its name: as it is, with fewer of its folders, each without ending too. Empty where the
+    file has none."""
+    parts = Path(name).parts
+    for first in range(len(parts)):
+        path = PurePosixPath(*parts[first:])
+        for form in (str(path), str(path.with_suffix(""))):
+            if form in landmarks:
+                return landmarks[form]
     return []
 
 

@@ -24,6 +24,7 @@ from sdic.networks.dicn import FeatureFusion
 from sdic.networks.dipn import DiscrepancyHourglass
 from sdic.networks.irse import IRBlock, IRBody
 from sdic.networks.layers import ConvNormAct
+from sdic.networks.resnet import BasicBlock, ResNetBody
 
 
 def optimize_for_inference(module: nn.Module, device: torch.device) -> nn.Module:
@@ -47,8 +48,13 @@ def _fold_norms(part: Any) -> None:
     """Fold the batch normalisations that follow a convolution of this layer."""
     if isinstance(part, ConvNormAct):
         _fold(part, "conv", "norm")
-    elif isinstance(part, IRBody):
+    elif isinstance(part, IRBody | ResNetBody):
         _fold(part.stem, "conv", "norm")
+    elif isinstance(part, BasicBlock):
+        _fold(part, "conv1", "norm1")
+        _fold(part, "conv2", "norm2")
+        if part.project is not None:
+            _fold(part.project, "conv", "norm")
     elif isinstance(part, IRBlock):
         _fold(part, "conv2", "norm2")  # norm1 stays: its convolution pads with zeros after it
         if part.project is not None:
@@ -74,7 +80,7 @@ def _replace_slow_layers(part: Any) -> None:
         for module in part.modules():
             if type(module) is nn.Conv3d:
                 module.__class__ = VolumeConv
-    elif isinstance(part, IRBody):
+    elif isinstance(part, IRBody | ResNetBody):
         _replace_children(part.stem, nn.PReLU, FastPReLU)
     elif isinstance(part, IRBlock):
         _replace_children(part, nn.BatchNorm2d, Affine)

@@ -42,6 +42,10 @@ class FastConv(SynthesisConv):
 
     _frozen: tuple[tuple[object, ...], FrozenWeights] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy begins without kept weights."""
+        return {name: value for name, value in self.__dict__.items() if name != "_frozen"}
+
     def forward(self, x: Tensor, row: Tensor, changes: Changes = UNCHANGED) -> Tensor:
         if torch.is_grad_enabled() or is_reference():
             return super().forward(x, row, changes)

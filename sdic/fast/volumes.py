@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdic.fast.volume_conv import conv3d_by_slices, interleave_phases, phase_weight
+from sdic.fast.volume_conv import HalfConv3d, conv3d_by_slices, interleave_phases, phase_weight
 
 STRIP_BYTES = 4 << 20
 
@@ -16,8 +16,13 @@ class SlicedConv3d(nn.Conv3d):
     """A 3D convolution by slices where that is faster: always in half precision, else with one input channel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.in_channels > 1 and (x.is_meta or not torch.is_autocast_enabled(x.device.type)):
+        device = x.device.type
+        if self.in_channels > 1 and (x.is_meta or not torch.is_autocast_enabled(device)):
             return super().forward(x)
+        if self.in_channels > 1:
+            dtype = torch.get_autocast_dtype(device)
+            bias = None if self.bias is None else self.bias.to(dtype)
+            return HalfConv3d.apply(x.to(dtype), self.weight.to(dtype), bias, self.stride[0])  # type: ignore[no-any-return]
         return conv3d_by_slices(x, self.weight, self.bias, self.stride[0])
 
 

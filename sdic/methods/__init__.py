@@ -6,7 +6,7 @@ from sdic.methods.arithmetic import Precision, check_precision, slow_on_cpu
 from sdic.methods.base import Inverter
 from sdic.methods.registry import METHODS, build_inverter, find_method, method_for, register
 
-FILES = ("e4e", "sdic", "hfgi", "fs", "sfe", "styleres")
+FILES = ("e4e", "sdic", "restyle", "hyperstyle", "hfgi", "fs", "sfe", "styleres", "pti", "wplus")
 """The files of this folder that hold methods."""
 for _name in FILES:
     importlib.import_module(f"sdic.methods.{_name}")

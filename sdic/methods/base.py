@@ -14,24 +14,28 @@ from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdic.changes import Noise
 from sdic.checkpoints import kind_of
 from sdic.direction import Direction
+from sdic.editing.masks import checked, within
 from sdic.editing.transport import carried, with_signature
-from sdic.errors import ConfigError, SdicError, did_you_mean
+from sdic.errors import ConfigError, did_you_mean
+from sdic.methods import mixing
 from sdic.methods.arithmetic import DTYPES, Precision, check_precision, images_at_once
 from sdic.methods.options import NoOptions, carries, make_options
-from sdic.methods.passes import Step, TrainingPass
-from sdic.methods.rendering import paired, recomputed
+from sdic.methods.progress import Watch, nothing
+from sdic.methods.rendering import fitted, recomputed
+from sdic.methods.strengths import counted, own, paired
+from sdic.methods.styles import restyled
+from sdic.methods.trained import Trained
 from sdic.networks.stylegan2 import Generator
 from sdic.types import GeneratorState, Geometry, Inversion
 from sdic.utils.tensors import fingerprint, without_gradients
 
 
-class Inverter(ABC, nn.Module):
+class Inverter(Trained, ABC, nn.Module):
     """Frozen networks and the procedure that inverts with them.
 
     A subclass implements `_invert`; editing is here, `_edit`, for it to override. `invert` and `edit` run without
@@ -52,38 +56,39 @@ class Inverter(ABC, nn.Module):
     """Those of them that only edits depend on: `edit` takes them too, for one edit."""
     edit_variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Other ways to edit what was inverted, which evaluations measure too: name -> options."""
-    trains: ClassVar[tuple[str, ...]] = ()
-    """The roles that `sdic train` trains; all others stay frozen. Empty: there is nothing to train."""
-    trained_after: ClassVar[tuple[str, ...]] = ()
-    """The methods whose trained networks are frozen in its own training, the first one first."""
-    stored: ClassVar[tuple[str, ...]] = ()
-    """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
-    Settings: ClassVar[type] = NoOptions
-    """What a training says about the networks of `trains`, a dataclass. Options of the same name follow it."""
-    Losses: ClassVar[type] = NoOptions
-    """Weights of the loss terms that only this method has, a dataclass: the settings `loss.NAME` of its training."""
-    released: ClassVar[dict[str, Any]] = {}
-    """Settings of the networks as their authors released them."""
-    tiny: ClassVar[dict[str, Any]] = {}
-    """Settings of the untrained ones in the tiny stack (`sdic.tiny`)."""
+    gives_code: ClassVar[bool] = False
+    """Whether its code alone, rendered, is its inversion: then any method that refines can go on from it."""
+    refines: ClassVar[bool] = False
+    """Whether it goes on from a first code, its own or another method's (`methods.refining`)."""
+    looks_through: ClassVar[tuple[str, ...]] = ()
+    """Networks of the domain that its own losses look through, each the attribute of its name: "perceptual"."""
+    draws_with: ClassVar[str] = ""
+    """What extras begin with, before a dot, that a picture cannot be drawn without: only this method can edit them."""
     generator: Generator
+    mask: Tensor | None = None
+    """Of the edit under way, [1, 1, R, R]."""
+    interpolate = mixing.interpolate
+    mix = mixing.mix
 
     def __init__(self, networks: Mapping[str, nn.Module], geometry: Geometry, options: Any = None):
         """networks: by role, at least those of the class. geometry: the picture sizes. options: an `Options`."""
         super().__init__()
         for role in self.networks:
             setattr(self, role, networks[role])
+        for role in self.looks_through:
+            setattr(self, role, networks.get(role))
         if self.generator.config.resolution != geometry.resolution:
             raise ConfigError(
                 f"the generator draws {self.generator.config.resolution} px, the domain is {geometry.resolution} px"
             )
-        self.geometry = geometry
+        self.geometry = self.measured = geometry  # of photos that it looks at; of outputs when methods are compared
         self.options: Any = self.Options() if options is None else options
         self.precision: Precision = "fp32"
         self.noise: Noise = "fixed"
         self.recompute = False  # in training: keep the generator's states between resolutions only
         self.name = self.method
         self.domain: str | None = None  # as the model's card or its files say; None where they do not
+        self.watch: Watch = nothing  # called by what takes minutes a photo
         self._fingerprint: str | None = None
 
     @classmethod
@@ -122,9 +127,7 @@ class Inverter(ABC, nn.Module):
             raise ValueError(
                 f"images must be floating point in [-1, 1], got {images.dtype}; sdic.pictures converts uint8"
             )
-        photo = images.to(self.device, torch.float32)
-        if tuple(photo.shape[2:]) != self.geometry.input_size:
-            photo = F.interpolate(photo, size=self.geometry.input_size, mode="bilinear", antialias=True).clamp(-1, 1)
+        photo = fitted(images.to(self.device, torch.float32), self.geometry.input_size)
         with self._autocast():
             parts = [self._invert(part) for part in self._portions(photo)]
         whole = parts[0] if len(parts) == 1 else Inversion.cat(parts)
@@ -136,33 +139,26 @@ class Inverter(ABC, nn.Module):
         inversion: Inversion,
         direction: Direction | Sequence[Direction],
         strength: float | Tensor | Sequence[float | Tensor],
+        mask: Tensor | None = None,
         **options: Any,
     ) -> Tensor:
         """Edited pictures [B', 3, R, R] in about [-1, 1] (not clamped).
 
         strength: a number, or one per image [B]; for one inverted photo any number: a sweep is one call.
         direction: several directions at once need one strength each, in the same order.
+        mask: [H, W] of the part of a picture that shows the photo, from 0 (stays the inversion, bit for bit) to 1 (is
+            edited): in the feature, where the method has one, and in the picture. `sdic.editing.masks` draws them.
         options: of the method, for this edit alone (`edit_options`).
 
         An edit that moves nothing (strength 0 of an "add" direction) returns the inversion itself, unless the method's
         options say that it is another picture.
         """
-        method = self.with_options(**options) if options else self
-        if inversion.generator and inversion.generator != self.fingerprint:
-            raise SdicError(
-                f"this inversion was made with generator {inversion.generator[:12]}, and {self.name} has "
-                f"{self.fingerprint[:12]}; invert the photo again with this model"
-            )
+        method = self.with_options(**options) if options or mask is not None else self
+        if mask is not None:
+            method.mask = checked(mask, self.geometry)
         directions, strengths = paired(direction, strength)
-        count = max([len(inversion), *(s.numel() for s in strengths if s.ndim > 0)])
-        for amount in strengths:
-            if (
-                amount.ndim > 1
-                or (amount.ndim == 1 and len(amount) not in (1, count))
-                or len(inversion) not in (1, count)
-            ):
-                raise ValueError(f"{len(inversion)} inversions do not go with strengths of shape {list(amount.shape)}")
-        inversion = inversion.to(self.device)
+        count = counted(inversion, strengths)
+        inversion = own(self, inversion)
         sources = list(range(count)) if len(inversion) > 1 else [0] * count
         untouched = torch.ones(count, dtype=torch.bool)
         for item, amount in zip(directions, strengths, strict=True):
@@ -178,9 +174,10 @@ class Inverter(ABC, nn.Module):
             for first in range(0, len(moved), size):
                 chosen = moved[first : first + size]
                 part = inversion[[sources[index] for index in chosen]]
-                edited = method._edit(part, directions, [amount[chosen] for amount in strengths]).float()
+                amounts = [amount[chosen] for amount in strengths]
+                edited = restyled(method, directions, amounts)._edit(part, directions, amounts).float()
                 for position, index in enumerate(chosen):
-                    images[index] = edited[position : position + 1]
+                    images[index] = within(method.mask, images[index], edited[position : position + 1])
         return torch.cat(images)
 
     @without_gradients
@@ -210,6 +207,10 @@ class Inverter(ABC, nn.Module):
         frozen: what `frozen_pass` gives for these photos, if somebody has it already.
         """
 
+    def code_of(self, photo: Tensor) -> Tensor:
+        """The code [B, L, D] of photos at the method's input size, for a method that goes on from it."""
+        return self._invert(photo).latent
+
     @torch.no_grad()
     def frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """What the frozen networks make of photos [B, 3, H, W]: tensors by name, batch first, in the photos' type,
@@ -225,37 +226,14 @@ class Inverter(ABC, nn.Module):
             return {name: value.to(photo) for name, value in parts[0].items()}
         return {name: torch.cat([part[name] for part in parts]).to(photo) for name in parts[0]}
 
-    def training_pass(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> TrainingPass:
-        """The forward pass of a training step; photo, frozen: as for `_invert`. Methods whose losses look at more than
-        the inversion override this."""
-        inversion = self._invert(photo, frozen)
-        return TrainingPass(inversion, [(photo, inversion.image)])
-
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`frozen_pass` of one portion; methods that have nothing frozen before what trains leave it at this."""
         return {}
 
     @classmethod
-    def trainable(
-        cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
-    ) -> dict[str, nn.Module]:
-        """The networks of `trains` as `settings` describe them: new ones, or those that a file to start from `held`.
-
-        ConfigError where settings, generator and file do not fit.
-        """
-        raise NotImplementedError(f"{cls.__name__} trains nothing")
-
-    @classmethod
     def fits(cls, networks: Mapping[str, nn.Module]) -> bool:
         """Whether these networks, by role, can be the method's."""
         return all(role in networks and kind_of(networks[role]) == kind for role, kind in cls.networks.items())
-
-    @classmethod
-    def options_of(cls, settings: Any) -> dict[str, Any]:
-        """The options that follow from a training's settings: those of the same name."""
-        return {
-            field.name: getattr(settings, field.name) for field in fields(cls.Options) if field.name in vars(settings)
-        }
 
     def header(self) -> dict[str, str]:
         """What the header of a file with its networks says: the method, and the options that they were trained with."""
@@ -282,7 +260,8 @@ class Inverter(ABC, nn.Module):
         latent = inversion.latent + shift
         if inversion.feature is None:
             return self.generator.synthesis(latent, noise=self.noise)
-        return self.render(latent, self._edited_feature(inversion, shift), inversion.layer)
+        feature = within(self.mask, inversion.feature, self._edited_feature(inversion, shift))
+        return self.render(latent, feature, inversion.layer)
 
     @staticmethod
     def shift(codes: Tensor, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:

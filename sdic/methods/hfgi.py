@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torchvision.transforms import RandomPerspective
 
 from sdic.errors import ConfigError
-from sdic.methods.base import Inverter
 from sdic.methods.features import check_layer, first_pass, first_reconstruction, held_by, made_or_held
 from sdic.methods.passes import Step, TrainingPass
+from sdic.methods.refining import Refiner
 from sdic.methods.registry import register
 from sdic.networks.e4e import E4E
 from sdic.networks.hfgi import ADA, ADAConfig, Conditions, Consultation, ConsultationConfig
@@ -66,7 +66,7 @@ class HFGIOptions:
 
 
 @register
-class HFGIInverter(Inverter):
+class HFGIInverter(Refiner):
     """photo -> w = e4e(photo) -> R_o, F = G(w) -> Delta = photo - R_o -> Delta' = ADA(Delta, R_o) -> F' -> picture."""
 
     method = "hfgi"
@@ -103,7 +103,7 @@ class HFGIInverter(Inverter):
         return self.options.layer
 
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return first_pass(self.encoder, self.generator, photo, known, self.layer, self.geometry, self.noise)
+        return first_pass(self.first_code, self.generator, photo, known, self.layer, self.geometry, self.noise)
 
     def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
         """frozen["warped"], if it is there, is the map that ADA is given, and has to bring back into place."""

@@ -32,13 +32,17 @@ class Step:
 class TrainingPass:
     """inversion: of the photos; the editing loss looks at its codes and features.
     pairs: (target [B, 3, H, W] in [-1, 1] at the input size, output [B, 3, R, R]) of every picture that the other terms
-    of the joint loss compare. They count for its mean over pairs, or with `summed` for the sum.
-    terms: scalars of the method's own by the names of its `Losses`, before their weights."""
+    of the joint loss compare: its mean over all pairs counts, or with `summed` their sum.
+    terms: scalars of the method's own by the names of its `Losses`, before their weights.
+    fooling: of how many of the first pairs the outputs have to fool a discriminator, where the training has one.
+    last: whether it is the last pass of a step, whose terms are written down."""
 
     inversion: Inversion
     pairs: Sequence[tuple[Tensor, Tensor]]
     terms: Mapping[str, Tensor] = field(default_factory=dict)
+    last: bool = True
     summed: bool = False
+    fooling: int = 1
 
     def compared(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """(targets, outputs) of all pairs one below the other, [P * B, 3, H, W] each, outputs at the input size."""
@@ -47,6 +51,6 @@ class TrainingPass:
         return torch.cat(targets), torch.cat(outputs)
 
     @property
-    def share(self) -> float:
+    def share(self) -> int:
         """By what the mean over the pairs is multiplied: 1, or with `summed` their number."""
-        return float(len(self.pairs)) if self.summed else 1.0
+        return len(self.pairs) if self.summed else 1

@@ -50,13 +50,14 @@ def method_for(networks: Mapping[str, nn.Module], what: str) -> str:
     CheckpointError where it is none or several.
     """
     able = [name for name, kind in METHODS.items() if kind.fits(networks)]
+    able = [name for name in able if len(METHODS[name].networks) > 1] or able  # a generator alone is in every model
     exact = [name for name in able if set(METHODS[name].networks) == set(networks)]
     if len(exact) == 1:
         return exact[0]
     if able:
         raise CheckpointError(
             f"{what}: holds {', '.join(sorted(networks))} and does not say its method, which may be "
-            f"{' or '.join(exact or able)}; name it: sdic.load(FILE, method=...)"
+            f"{' or '.join(exact or able)}; name it: sdic.load(FILE, method=...), --method"
         )
     raise CheckpointError(
         f"{what}: holds {', '.join(sorted(networks))}, which no method can invert with; "

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from sdic.changes import Noise
-from sdic.direction import Direction
 from sdic.networks.stylegan2 import Synthesis
 from sdic.types import GeneratorState
+
+
+def fitted(photo: Tensor, size: tuple[int, int]) -> Tensor:
+    """Photos [B, 3, H', W'] in [-1, 1] at another size (H, W): antialiased, as PIL reduces a picture."""
+    if tuple(photo.shape[2:]) == size:
+        return photo
+    return F.interpolate(photo, size=size, mode="bilinear", antialias=True).clamp(-1, 1)
 
 
 def recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: GeneratorState, noise: Noise) -> GeneratorState:
@@ -23,15 +27,3 @@ def recomputed(synthesis: Synthesis, stop: int, latent: Tensor, state: Generator
 
     feature, rgb = checkpoint(run, latent, state.feature, state.rgb, use_reentrant=False)
     return GeneratorState(stop, feature, rgb)
-
-
-def paired(
-    direction: Direction | Sequence[Direction], strength: float | Tensor | Sequence[float | Tensor]
-) -> tuple[list[Direction], list[Tensor]]:
-    """Directions and strengths as lists of one length; a strength is a tensor [] or [B]."""
-    if isinstance(direction, Direction):
-        return [direction], [torch.as_tensor(strength, dtype=torch.float32).cpu()]
-    amounts = list(strength) if isinstance(strength, Sequence | Tensor) else [strength]
-    if len(amounts) != len(direction):
-        raise ValueError(f"{len(direction)} directions need as many strengths, got {len(amounts)}")
-    return list(direction), [torch.as_tensor(amount, dtype=torch.float32).cpu() for amount in amounts]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from sdic.direction import Direction
 from sdic.errors import ConfigError
-from sdic.methods.base import Inverter
 from sdic.methods.features import check_layer, first_pass, first_reconstruction
+from sdic.methods.refining import Refiner
 from sdic.methods.registry import register
 from sdic.networks.compensator import Compensator
 from sdic.networks.dicn import DICN, DICNConfig
@@ -34,7 +34,7 @@ class SDICSettings:
     map: Literal["predicted", "difference", "refined"] = setting(
         "predicted",
         "the discrepancy map: predicted by DIPN as in the paper; difference (of photo and first reconstruction) or "
-        "refined (by DIPN) where there are minutes, not days; a refined run may start from a difference one",
+        "refined (by DIPN) where there are minutes, not days; the others may start from a difference run",
     )
     spatial_contextual: bool = setting(True, "DIPN's spatial-contextual branch (Table 2, Figure 4a)")
     attention: bool = setting(True, "DIPN fuses its guides by attention (Table 2)")
@@ -61,7 +61,7 @@ class SDICOptions:
 
 
 @register
-class SDICInverter(Inverter):
+class SDICInverter(Refiner):
     """photo -> w = e4e(photo) -> R_o, F = G(w) -> D = DIPN(photo, R_o) -> w', F' = DICN(D, w, F) -> picture."""
 
     method = "sdic"
@@ -103,7 +103,7 @@ class SDICInverter(Inverter):
         return Compensator(self.dipn, self.dicn)
 
     def _frozen_pass(self, photo: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return first_pass(self.encoder, self.generator, photo, known, self.layer, self.geometry, self.noise)
+        return first_pass(self.first_code, self.generator, photo, known, self.layer, self.geometry, self.noise)
 
     def _invert(self, photo: Tensor, frozen: Mapping[str, Tensor] | None = None) -> Inversion:
         """In training w' and F' carry a gradient, and above layer k the generator's activations and styles. Below it
@@ -125,7 +125,7 @@ class SDICInverter(Inverter):
     def trainable(
         cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
     ) -> dict[str, nn.Module]:
-        """DIPN and DICN. A DICN that was trained with the plain difference may get a new DIPN that refines it."""
+        """DIPN and DICN. To and from the plain difference, which needs no DIPN, a held DICN gets a new one."""
         sizes = generator.config
         check_layer(settings.layer, sizes)
         dipn = DIPNConfig(settings.preset, settings.spatial_contextual, settings.attention, settings.map)
@@ -142,7 +142,7 @@ class SDICInverter(Inverter):
             started: Any = DICN(dicn)
             return {"dipn": DIPN(dipn), "dicn": started}
         first, started = held["dipn"], held["dicn"]
-        if (first.config.map, settings.map) == ("difference", "refined"):  # type: ignore[union-attr]
+        if settings.map != first.config.map and "difference" in (settings.map, first.config.map):  # type: ignore[union-attr]
             first = DIPN(dipn)
         wrong = [
             f"model.{name} is {getattr(asked, name)} and the file has {getattr(found, name)}"

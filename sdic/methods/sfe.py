@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -72,12 +72,12 @@ class SFEInverter(NextFeatureInverter):
         "sfe_encoder": "feature_style_encoder",
         "fuser": "feature_fuser",
     }
-    Options: type = SFEInverterOptions
+    Options: ClassVar[type] = SFEInverterOptions
     edit_options = ("rule",)
     edit_variants = {rule: {"rule": rule} for rule in ("carried", "paper", "kept")}  # noqa: RUF012
-    trains: tuple[str, ...] = ("sfe_encoder", "fuser")
-    Settings: type = SFEInverterSettings
-    Losses: type = SFEInverterLosses
+    trains: ClassVar[tuple[str, ...]] = ("sfe_encoder", "fuser")
+    Settings: ClassVar[type] = SFEInverterSettings
+    Losses: ClassVar[type] = SFEInverterLosses
     tiny = {  # noqa: RUF012
         "layer": 4,
         "blocks": [1, 1, 1, 1],
@@ -125,7 +125,8 @@ class SFEInverter(NextFeatureInverter):
         inversion = self._with_feature(first, min(1.0, step.images / ramp) if ramp else 1.0)
         own = GeneratorState(self.options.layer, first["base_feature"], first["rgb"])
         pairs = [(photo, inversion.image), (photo, self.resume(first["latent"], own))]
-        return TrainingPass(inversion, pairs, {"feature": F.mse_loss(first["fused_feature"], first["base_feature"])})
+        terms = {"feature": F.mse_loss(first["fused_feature"], first["base_feature"])}
+        return TrainingPass(inversion, pairs, terms, fooling=2)
 
     @classmethod
     def trainable(

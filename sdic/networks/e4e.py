@@ -1,5 +1,6 @@
 """The e4e encoder (Tov et al. 2021): photo -> one style code and a small offset for every further row of W+; with one
-switch that of pSp (Richardson et al. 2021), whose rows are codes of their own.
+switch that of pSp (Richardson et al. 2021), whose rows are codes of their own. With two more it is that of ReStyle
+(Alaluf et al. 2021), which sees a photo and its reconstruction, and has no feature pyramid.
 
 Shapes: B batch, H and W input size (256x256 for faces, 192x256 for cars), L latent rows, D style width.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from sdic.errors import ConfigError
 from sdic.networks.irse import IR50, WIDTHS, IRBody
 from sdic.networks.layers import EqualLinear
+from sdic.networks.resnet import ResNetBody
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,13 @@ class E4EConfig:
     """The sizes of an encoder.
 
     latent_rows, style_dim: L and D of the generator.
-    blocks, widths: the IR-SE body, four stages.
+    blocks, widths: the body, four stages.
     coarse, middle: rows below `coarse` read the 1/16 feature, rows below `middle` the 1/8 one, the rest the 1/4 one.
     input_size: the larger side of the input; the number of strided convolutions in the heads follows from it.
     relative: whether a head's output is an offset from row 0 (e4e) or the row itself (pSp).
+    channels: of the input: 3 of a photo, or 6 of a photo and its reconstruction.
+    pyramid: whether middle and fine rows read larger features, by a pyramid; without it all rows read the 1/16 one.
+    body: "irse", or the "resnet" of the ReStyle files that are not of faces; that one gives no pyramid.
     """
 
     latent_rows: int = 18
@@ -37,6 +43,9 @@ class E4EConfig:
     middle: int = 7
     input_size: int = 256
     relative: bool = True
+    channels: int = 3
+    pyramid: bool = True
+    body: Literal["irse", "resnet"] = "irse"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", tuple(self.blocks))
@@ -47,10 +56,12 @@ class E4EConfig:
             raise ConfigError(
                 f"e4e needs 0 < coarse <= middle <= latent_rows, got {self.coarse}, {self.middle}, {self.latent_rows}"
             )
+        if self.body not in ("irse", "resnet") or (self.body == "resnet" and self.pyramid):
+            raise ConfigError(f"an encoder's body is irse, or resnet without a pyramid, got {self.body!r}")
 
     def head_level(self, row: int) -> int:
         """Which feature row `row` reads: 0 for 1/16, 1 for 1/8, 2 for 1/4."""
-        return 0 if row < self.coarse else 1 if row < self.middle else 2
+        return 0 if row < self.coarse or not self.pyramid else 1 if row < self.middle else 2
 
 
 class StyleHead(nn.Module):
@@ -72,17 +83,20 @@ class StyleHead(nn.Module):
 
 
 class E4E(nn.Module):
-    """Photo [B, 3, H, W] in [-1, 1] -> code w [B, L, D]. `latent_avg` [L, D] is the mean code that is added."""
+    """Photo [B, 3, H, W] in [-1, 1] (or [B, 6, H, W] with its reconstruction) -> code w [B, L, D]. `latent_avg` [L, D]
+    is the mean code that is added."""
 
     latent_avg: Tensor
 
     def __init__(self, config: E4EConfig):
         super().__init__()
         self.config = config
-        self.body = IRBody(config.blocks, config.widths, se=True)
+        body: Any = ResNetBody if config.body == "resnet" else IRBody
+        self.body = body(config.blocks, config.widths, channels=config.channels)
         width = config.widths[-1]
-        self.lateral1 = nn.Conv2d(config.widths[2], width, 1)
-        self.lateral2 = nn.Conv2d(config.widths[1], width, 1)
+        if config.pyramid:
+            self.lateral1 = nn.Conv2d(config.widths[2], width, 1)
+            self.lateral2 = nn.Conv2d(config.widths[1], width, 1)
         smallest = int(math.log2(config.input_size)) - 4
         self.heads = nn.ModuleList(
             StyleHead(width, config.style_dim, smallest + config.head_level(row)) for row in range(config.latent_rows)
@@ -112,8 +126,9 @@ class E4E(nn.Module):
     def _offsets(self, stages: list[Tensor], rows: int | None = None) -> Tensor:
         _, quarter, eighth, sixteenth = stages
         levels = [sixteenth]
-        levels.append(resize_like(sixteenth, eighth) + self.lateral1(eighth))
-        levels.append(resize_like(levels[1], quarter) + self.lateral2(quarter))
+        if self.config.pyramid:
+            levels.append(resize_like(sixteenth, eighth) + self.lateral1(eighth))
+            levels.append(resize_like(levels[1], quarter) + self.lateral2(quarter))
         first = self.heads[0](sixteenth)
         codes = [first]
         for row in range(1, self.config.latent_rows):

@@ -58,12 +58,14 @@ class IRBlock(nn.Module):
 
 
 class IRBody(nn.Module):
-    """Stem and blocks: image [B, 3, H, W] -> features of the four stages, at 1/2, 1/4, 1/8 and 1/16 of the size."""
+    """Stem and blocks: image [B, I, H, W] -> features of the four stages, at 1/2, 1/4, 1/8 and 1/16 of the size."""
 
-    def __init__(self, blocks: Sequence[int] = IR50, widths: Sequence[int] = WIDTHS, *, se: bool = True):
+    def __init__(
+        self, blocks: Sequence[int] = IR50, widths: Sequence[int] = WIDTHS, *, se: bool = True, channels: int = 3
+    ):
         super().__init__()
         inputs = widths[0]
-        conv = nn.Conv2d(3, inputs, 3, 1, 1, bias=False)
+        conv = nn.Conv2d(channels, inputs, 3, 1, 1, bias=False)
         self.stem = nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(inputs), act=nn.PReLU(inputs)))
         self.blocks = nn.ModuleList()
         for count, width in zip(blocks, widths, strict=True):

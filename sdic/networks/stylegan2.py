@@ -31,7 +31,7 @@ UNCHANGED = Changes()
 class GeneratorConfig:
     """The sizes of a generator; every other size follows.
 
-    resolution: output size R, a power of two from 32 to 1024.
+    resolution: output size R, a power of two from 16 to 1024.
     style_dim: D.
     mapping_layers: depth of the mapping network.
     channel_base, channel_max: a feature of size r has min(channel_base / r, channel_max) channels.
@@ -46,8 +46,8 @@ class GeneratorConfig:
     channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.resolution not in (32, 64, 128, 256, 512, 1024):
-            raise ConfigError(f"generator resolution must be a power of two from 32 to 1024, got {self.resolution}")
+        if self.resolution not in (16, 32, 64, 128, 256, 512, 1024):
+            raise ConfigError(f"generator resolution must be a power of two from 16 to 1024, got {self.resolution}")
         if self.channels is not None:
             object.__setattr__(self, "channels", tuple(self.channels))
             if len(self.channels) != int(math.log2(self.resolution)) - 1:

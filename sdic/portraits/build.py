@@ -81,7 +81,7 @@ class Plan:
             "generator-supervised": ["attributes={attributes}"],
             "generator": ["attributes={attributes}", "model.start={generator-supervised}"],
             "encoder": ["generator={generator}", "attributes={attributes}", "identity={identity}"],
-            "directions": ["generator={generator}", "attributes={attributes}"],
+            "directions": ["generator={generator}", "attributes={attributes}", "encoder={encoder}"],
         }
         inverter = ["model.frozen={encoder}", "model.generator={generator}"]
         inverter += ["loss.lpips_weights={attributes}", "loss.id_network={identity}"]

@@ -1,14 +1,14 @@
 """InterFaceGAN (Shen et al. 2020) in W: a direction for every attribute, in the attribute's own unit.
 
 Codes are drawn, their pictures scored; a linear classifier between the two extremes has the direction as its normal.
-The direction is then measured: how far the score moves when codes move, so that strength 1 is one year or one degree.
+The direction is then measured: how far the score moves when codes move, so that strength 1 is one year or one degree,
+and how far the other scores move along.
 
-Shapes: N codes, D style width, K attributes.
+Shapes: N codes, D style width, L latent rows, K attributes.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,20 +20,21 @@ import yaml
 from torch import Tensor
 
 from sdic.direction import Direction
+from sdic.editing.boundaries import calibrate, classifier_normal, edit_vector
 from sdic.editing.directions import save_direction
 from sdic.editing.manifest import MANIFEST
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import ConfigError, UnknownNameError
+from sdic.portraits.params import field_spec
+from sdic.portraits.samples import LABELS
+from sdic.portraits.splits import split_params
+from sdic.portraits.truth import draw as draw_portraits
+from sdic.portraits.vector import vector_layout
 from sdic.settings import require, setting
 from sdic.training.frozen import require_network
 from sdic.training.task import Entry, grid, register
 from sdic.utils.files import write_atomic
 from sdic.utils.images import write_png
 from sdic.utils.tensors import resolve_device
-
-Score = Callable[[Tensor], Tensor]
-"""Codes [N, D] -> an attribute of their pictures [N], in its unit."""
-STEPS = 8  # to either side of a calibration
-TOLERANCE = 0.25  # what is asked for and what is measured may differ by so much within the useful range
 
 
 @dataclass
@@ -42,7 +43,8 @@ class DirectionsConfig:
 
     generator: str = setting("pretrained/portraits/generator.safetensors", "file of the generator")
     attributes: str = setting("pretrained/portraits/attributes.safetensors", "file of the attribute network")
-    names: list[str] = setting(["age", "yaw", "smile"], "its attributes that get a direction")
+    encoder: str = setting("", "file of an encoder: units are measured on its codes of portraits; empty: on own codes")
+    names: list[str] = setting(["age", "yaw", "smile"], "what gets a direction: its attributes, or other parameters")
     units: list[str] = setting(["years", "degrees", "of the smile's scale, -1 to 1"], "what strength 1 of each is")
     spans: list[float] = setting([40.0, 40.0, 1.0], "the largest changes asked for, in these units")
     defaults: list[float] = setting([20.0, 20.0, 0.5], "the strength of each where none is asked for")
@@ -53,7 +55,7 @@ class DirectionsConfig:
     along: Literal["normal", "covariance"] = setting(
         "covariance", "the shortest move by Euclid's length (as published) or by that of the codes' covariance"
     )
-    probes: int = setting(256, "codes on which a unit is calibrated")
+    probes: int = setting(256, "codes on which a unit and purity are measured")
     domain: str = setting("portraits", "the domain in the manifest, and the folder of the files")
     folder: str = setting("editings", "holds manifest.yaml")
     seed: int = setting(0, "of the codes")
@@ -65,103 +67,41 @@ class DirectionsConfig:
         require(0 < self.extremes <= 0.5, f"extremes is a share of at most a half, got {self.extremes}")
 
 
-def classifier_normal(codes: Tensor, scores: Tensor, extremes: float) -> tuple[Tensor, float]:
-    """(unit normal [D], accuracy 0..1 on a held-out third) of a linear SVM between the two extremes of the scores.
+def readouts(network: Any, names: Sequence[str]) -> Callable[[Tensor], Tensor]:
+    """What reads the named attributes off pictures: [N, 3, H, W] -> [N, K], each in its unit.
 
-    codes [N, D], scores [N]; `extremes` is the share of codes at either end. The normal points to higher scores.
-    SdicError where the scores do not differ.
+    A name is one of the network's attributes, or a parameter of portraits that it was trained on beside them, as the
+    renderer counts it; of a colour, the mean of its channels. ConfigError for what it does not know.
     """
-    from sklearn.svm import LinearSVC
+    known = network.config.names
+    layout = {name: places for name, places in vector_layout().items() if not field_spec(name).choices}
+    further = layout if network.config.extra == LABELS else {}
+    for name in names:
+        if name not in known and name not in further:
+            raise UnknownNameError("attribute of the network", name, [*known, *further])
 
-    count = max(2, int(len(codes) * extremes))
-    order = scores.argsort().cpu()
-    low, high = order[:count], order[-count:]
-    if not float(scores[high].min()) > float(scores[low].max()):
-        raise SdicError("the attribute is the same in nearly all samples: there is nothing to find a direction for")
-    # Standardised, so that the classifier's penalty does not depend on the scale of W.
-    mean, std = codes.mean(0).cpu(), codes.std(0).clamp_min(1e-8).cpu()
-    x = ((codes.cpu()[torch.cat([low, high])] - mean) / std).double()
-    y = torch.cat([torch.zeros(count), torch.ones(count)])
-    draw = torch.randperm(2 * count, generator=torch.Generator().manual_seed(0))
-    held, used = draw[: 2 * count // 3], draw[2 * count // 3 :]
-    model = LinearSVC(C=0.01, dual=False, max_iter=5000)
-    model.fit(x[used].numpy(), y[used].numpy())
-    accuracy = float(model.score(x[held].numpy(), y[held].numpy()))
-    normal = torch.from_numpy(model.coef_[0]).float() / std
-    return (normal / normal.norm()).to(codes), accuracy
+    def read(pictures: Tensor) -> Tensor:
+        found = network.outputs(network.pooled(pictures)).float()
+        first, rest = network.in_units(found), found[:, len(known) :]
+        columns = []
+        for name in names:
+            if name in known:
+                columns.append(first[:, known.index(name)])
+            else:
+                spec, scaled = field_spec(name), rest[:, further[name]].mean(1)
+                columns.append((scaled + 1) / 2 * (spec.high - spec.low) + spec.low)
+        return torch.stack(columns, 1)
+
+    return read
 
 
-def edit_vector(normals: Tensor, index: int, covariance: Tensor | None = None) -> Tensor:
-    """The unit vector [D] that moves readout `index` of [K, D] and leaves the other readouts as they are.
+def purity(before: Tensor, after: Tensor, spread: Tensor, step: float) -> list[float]:
+    """How far each of K attributes moves for one unit of a direction, in units of its own spread: K numbers.
 
-    Of all such moves the shortest, by Euclid's length or, with the codes' `covariance` S [D, D], by Mahalanobis':
-    delta = S N (N^T S N)^-1 e_i, N the normals in columns. Without S this is InterFaceGAN's conditional manipulation,
-    the projection of one normal on the complement of the others, for any number of conditions. With S it is the move
-    that the codes themselves make with the attribute: where W is linear in independent factors w = A v, a normal is a
-    row of A^-1, which reads the attribute off, but the column of A, which changes nothing else, is S times it.
-    SdicError where one normal is a combination of the others.
+    before, after [N, K]: attributes without and with a move of `step` units. spread [K]: standard deviations over the
+    generator's pictures. The mean over pictures of the size of the change: changes of either sign do not cancel.
     """
-    columns = normals.t().double()
-    moved = columns if covariance is None else covariance.to(columns) @ columns
-    gram = columns.t() @ moved
-    scale = gram.diagonal().rsqrt()
-    if float(torch.linalg.eigvalsh(gram * scale[:, None] * scale).min()) < 1e-6:
-        raise SdicError("a direction is a combination of the others; set condition=false")
-    chosen = torch.zeros(len(normals), dtype=gram.dtype, device=gram.device)
-    chosen[index] = 1
-    delta = moved @ torch.linalg.solve(gram, chosen)
-    return (delta / delta.norm()).to(normals)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """per_unit: how far along the unit normal one unit of the attribute is. limits: strengths, in the attribute's unit,
-    within which the measured change is what was asked for, to TOLERANCE. asked, measured: the curve."""
-
-    per_unit: float
-    limits: tuple[float, float]
-    asked: list[float]
-    measured: list[float]
-
-
-def calibrate(codes: Tensor, normal: Tensor, score: Score, span: float) -> Calibration:
-    """Measure a unit normal [D] on codes [N, D]: mean change of the score for moves to either side.
-
-    span: the largest change that is of interest, in the attribute's unit. SdicError where the score falls along the
-    normal or does not move.
-    """
-    base = score(codes)
-
-    def change(distance: float) -> float:
-        return float((score(codes + distance * normal) - base).mean())
-
-    probe = 0.25 * float(((codes - codes.mean(0)) @ normal).std())
-    slope = (change(probe) - change(-probe)) / (2 * probe) if probe > 0 else 0.0
-    if not slope > 0:
-        raise SdicError(f"the attribute does not grow along its direction (slope {slope:.3g} per unit of W)")
-    # Slope of the least-squares line through 0 over half the span, then once more with the better unit.
-    for _ in range(2):
-        steps = [span / slope * k / STEPS for k in range(-STEPS // 2, STEPS // 2 + 1) if k]
-        moved = [change(step) for step in steps]
-        slope = sum(s * m for s, m in zip(steps, moved, strict=True)) / sum(s * s for s in steps)
-        if not slope > 0:
-            raise SdicError("the attribute does not keep growing along its direction")
-    asked = [span * k / STEPS for k in range(-STEPS, STEPS + 1)]
-    measured = [change(value / slope) for value in asked]
-    return Calibration(1 / slope, _useful(asked, measured), asked, measured)
-
-
-def _useful(asked: Sequence[float], measured: Sequence[float]) -> tuple[float, float]:
-    """The widest range around 0 in which |measured - asked| <= TOLERANCE |asked| (at least one step either way)."""
-    zero = len(asked) // 2
-
-    def fits(i: int) -> bool:
-        return abs(measured[i] - asked[i]) <= TOLERANCE * abs(asked[i]) + 1e-9
-
-    def reach(indices: range) -> float:
-        return asked[[indices[0], *itertools.takewhile(fits, indices)][-1]]
-
-    return reach(range(zero - 1, -1, -1)), reach(range(zero + 1, len(asked)))
+    return ((after - before).abs().mean(0) / spread / abs(step)).tolist()
 
 
 @torch.no_grad()
@@ -170,44 +110,40 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
     device = resolve_device(config.device)
     generator: Any = require_network(config.generator, "generator", "finding directions").to(device)
     network: Any = require_network(config.attributes, "attribute_net", "finding directions").to(device)
-    missing = [name for name in config.names if name not in network.config.names]
-    if missing:
-        raise ConfigError(f"names: {config.attributes} knows {', '.join(network.config.names)}, not {missing[0]}")
+    read, rows = readouts(network, config.names), generator.config.latent_rows
 
     def attributes(codes: Tensor) -> Tensor:
-        parts = []
-        for part in codes.split(config.batch):
-            latent = part[:, None].expand(-1, generator.config.latent_rows, -1)
-            parts.append(network(generator.synthesis(latent).clamp(-1, 1)))
-        return torch.cat(parts)
+        latents = codes if codes.ndim == 3 else codes[:, None].expand(-1, rows, -1)
+        return torch.cat([read(generator.synthesis(part).clamp(-1, 1)) for part in latents.split(config.batch)])
 
     draw = torch.Generator().manual_seed(config.seed)
     z = torch.randn(config.samples, generator.config.style_dim, generator=draw)
     codes = generator.mapping(z.to(device))
     scores = attributes(codes)
-    columns = [network.config.names.index(name) for name in config.names]
-    found = [classifier_normal(codes, scores[:, column], config.extremes) for column in columns]
+    found = [classifier_normal(codes, column, config.extremes) for column in scores.t()]
     normals = torch.stack([normal for normal, _ in found])
-    probes = codes[: config.probes]
+    probes = _inverted(config, device) if config.encoder else codes[: config.probes]
+    before, spread = attributes(probes), scores.std(0)
     covariance = torch.cov(codes.t()) if config.along == "covariance" else None
     report: dict[str, dict[str, Any]] = {}
     cards = []
     vectors: list[Direction] = []
     folder = Path(config.folder) / config.domain
-    for place, (name, column) in enumerate(zip(config.names, columns, strict=True)):
+    for place, name in enumerate(config.names):
         chosen = (normals, place) if config.condition else (normals[place : place + 1], 0)
         normal = edit_vector(*chosen, covariance)
-        curve = calibrate(probes, normal, lambda w, c=column: attributes(w)[:, c], config.spans[place])  # type: ignore[misc]
+        curve = calibrate(probes, normal, lambda w, k=place: attributes(w)[:, k], config.spans[place])  # type: ignore[misc]
         delta = normal * curve.per_unit
         step = config.defaults[place]
-        before, after = attributes(probes).mean(0), attributes(probes + step * delta).mean(0)
-        side = {
-            other: float((after - before)[c]) for other, c in zip(config.names, columns, strict=True) if other != name
-        }
+        after = attributes(probes + step * delta)
+        moved = dict(zip(config.names, (after - before).mean(0).tolist(), strict=True))
+        moves = purity(before, after, spread, step)
         report[name] = {
             "accuracy": found[place][1],
+            "spread": float(spread[place]),
             **asdict(curve),
-            "side_effects": {"at": step, **side},
+            "side_effects": {"at": step, **{other: value for other, value in moved.items() if other != name}},
+            "purity": dict(zip(config.names, moves, strict=True)),
         }
         source = {"found": f"linear SVM on {config.samples} codes, extremes {config.extremes:g}, seed {config.seed}"}
         direction = Direction(delta.cpu(), name=name, unit=config.units[place], limits=curve.limits, source=source)
@@ -217,6 +153,13 @@ def find_directions(config: DirectionsConfig) -> dict[str, dict[str, Any]]:
     write_png(folder / "sheet.png", sheet(generator, vectors, config.spans, codes[:2]))
     write_cards(Path(config.folder) / MANIFEST, config.domain, cards)
     return report
+
+
+def _inverted(config: DirectionsConfig, device: torch.device) -> Tensor:
+    """[N, L, D]: an encoder's codes of portraits, with details, that nothing was trained on."""
+    encoder: Any = require_network(config.encoder, "encoder", "finding directions").to(device)
+    photos = draw_portraits(split_params("validation", config.probes), encoder.config.input_size, device)
+    return torch.cat([encoder(part) for part in photos.split(config.batch)])
 
 
 def sheet(generator: Any, directions: Sequence[Direction], spans: Sequence[float], codes: Tensor) -> Tensor:
@@ -272,4 +215,4 @@ def _run(config: DirectionsConfig) -> int:
     return 0
 
 
-register("directions", Entry(DirectionsConfig, None, "portraits: age, yaw and smile in W, in their units", _run))
+register("directions", Entry(DirectionsConfig, None, "portraits: age, yaw, smile and more in W, in their units", _run))

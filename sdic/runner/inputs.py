@@ -26,16 +26,17 @@ from sdic.types import Inversion
 from sdic.utils.decoding import byte_limit
 from sdic.utils.files import sha256_of, walk_files
 from sdic.utils.images import read_picture, what_is
-from sdic.utils.kinds import SUFFIXES, Kind
+from sdic.utils.kinds import SUFFIXES, Kind, by_name
 from sdic.utils.text import printable
+from sdic.utils.video import Video, has_video, read_video
 from sdic.zoo import examples_meant
 
 INVERSION, ZIP, CODES = ".safetensors", ".zip", (".pt", ".pth", ".npy", ".npz")
 MOST = 1_000_000  # codes in a file
 LARGEST = 1 << 20  # numbers in a code; StyleGAN2's largest has 18 x 512
 
-Content: TypeAlias = Image.Image | Inversion | Tensor
-"""What an item holds: a photo, a saved inversion, or a code [L, D]."""
+Content: TypeAlias = Image.Image | Inversion | Tensor | Video
+"""What an item holds: a photo, a saved inversion, a code [L, D], or a video."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,23 @@ class Item:
             raise ImageError("a broken link")
         return sha256_of(self.path, self.most_bytes or byte_limit(max_pixels))
 
+    def source(self) -> Path | io.BytesIO:
+        """Its file, or its bytes of a zip; ImageError for what cannot be unpacked."""
+        return self.path if self.archive is None else io.BytesIO(self.archive.data(self.member))
+
     def content(self, max_pixels: int) -> Content:
         """The photo, RGB; ImageError as from `read_picture`."""
-        data = None if self.archive is None else io.BytesIO(self.archive.data(self.member))
-        return read_picture(data or self.path, max_pixels)
+        return read_picture(self.source(), max_pixels)
+
+
+class VideoItem(Item):
+    """A video file, where PyAV is installed."""
+
+    most_bytes = 1 << 40
+
+    def content(self, max_pixels: int) -> Video:
+        """What the file says of it; ImageError as from `read_video`."""
+        return read_video(self.path)
 
 
 class InversionItem(Item):
@@ -124,9 +138,9 @@ def find(inputs: Sequence[str], out: Path, *, editing: bool, limit: int = 0) -> 
 def collect(inputs: Sequence[str], out: Path, *, inversions: bool) -> list[Item]:
     """Everything below the inputs, sorted by name; folders and zips are searched, hidden names and `out` are not.
 
-    inversions: whether saved inversions count as inputs; those in zips do not. Links are followed, but no folder is
-    entered twice. With several folders or zips, names begin with the folder's own. SdicError for an input that does not
-    exist, and for a zip that cannot be read.
+    inversions: whether saved inversions and videos count as inputs; those in zips do not. Links are followed, but no
+    folder is entered twice. With several folders or zips, names begin with the folder's own. SdicError for an input
+    that does not exist, and for a zip that cannot be read.
     """
     paths = [examples_meant(word) or Path(word) for word in inputs]
     several = sum(path.is_dir() or _is_zip(path) for path in paths) > 1
@@ -170,7 +184,9 @@ def _item(path: Path, name: str, inversions: bool = False, kind: Kind | None = N
     suffix = PurePosixPath(name).suffix
     if inversions and suffix.lower() == INVERSION:
         return InversionItem(path, name, name.removesuffix(suffix))
-    stem, kind = name.removesuffix(suffix) if suffix.lower() in SUFFIXES else name, kind or what_is(path)
+    stem, kind = name.removesuffix(suffix) if by_name(suffix.lower()).picture else name, kind or what_is(path)
+    if inversions and kind.video and has_video():
+        return VideoItem(path, name, name.removesuffix(suffix))
     if kind.picture or kind.unread:
         return Item(path, name, stem, kind.unread or None)
     # lists, landmarks, licences: every data set has such files

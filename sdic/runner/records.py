@@ -65,6 +65,7 @@ DONE, SKIPPED, FAILED, IGNORED, PENDING = "done", "skipped", "failed", "ignored"
 class Outcome:
     """One input's line in the report. status: done (now), skipped (already done), failed, ignored or not finished.
 
+    amounts: edit -> direction -> what was asked, the strength it took, and what was reached (`evaluation.amounts`).
     inversion: "computed" now, "saved" when an earlier one, or a code, was used.
     seconds: the model's share, without reading and writing. Name, reason and warnings are made printable.
     """
@@ -74,6 +75,7 @@ class Outcome:
     reason: str | None = None
     warnings: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    amounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     inversion: str | None = None
     seconds: float = 0.0
 
@@ -93,13 +95,14 @@ def decided(item: Item) -> Outcome | None:
 @dataclass
 class Record:
     """One photo's record. outputs: path relative to OUT -> key, size, mtime_ns and sha256 of the file. last: what
-    became of it in the last run of several ranks."""
+    became of it in the last run of several ranks. faces: what was found in a raw photo (`sdic.runner.raw`)."""
 
     out: Path = Path()
     path: Path = Path()
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     last: dict[str, Any] = field(default_factory=dict)
+    faces: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, out: Path, stem: str) -> Record:
@@ -107,7 +110,8 @@ class Record:
         path = out / within_limits(f"{FOLDER}/records/{stem}", ".json")
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(out, path, dict(content["outputs"]), list(content["warnings"]), dict(content.get("last", {})))
+            extra = (dict(content.get(name, {})) for name in ("last", "faces"))
+            return cls(out, path, dict(content["outputs"]), list(content["warnings"]), *extra)
         return cls(out, path)
 
     def is_done(self, output: str, key: str) -> bool:
@@ -120,17 +124,23 @@ class Record:
                 return found.st_mtime_ns == entry["mtime_ns"] or sha256_of(path) == entry["sha256"]
         return False
 
-    def add(self, output: str, key: str) -> None:
-        """Note a file that was just written."""
+    def reached(self, output: str) -> dict[str, Any]:
+        """What an edit was measured to reach when its file was written; {} where nothing measured it."""
+        with contextlib.suppress(KeyError, TypeError):
+            return dict(self.outputs[output].get("reached") or {})
+        return {}
+
+    def add(self, output: str, key: str, reached: Mapping[str, Any] | None = None) -> None:
+        """Note a file that was just written, and what it was measured to reach."""
         path = self.out / output
         found = os.stat(path)
         about = {"key": key, "size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": sha256_of(path)}
-        self.outputs[output] = about
+        self.outputs[output] = {**about, **({"reached": dict(reached)} if reached else {})}
 
     def save(self, run: str, outcome: Outcome) -> None:
         """Write the record, whole or not at all; with the outcome where `run` marks a run of several ranks."""
         self.last = {"run": run, **asdict(outcome)} if run else {}
-        content = {"outputs": self.outputs, "warnings": self.warnings, "last": self.last}
+        content = {"outputs": self.outputs, "warnings": self.warnings, "last": self.last, "faces": self.faces}
         with writing(self.path):
             write_atomic(self.path, json.dumps(content, indent=1))
 

@@ -46,6 +46,20 @@ class Report:
                 self.say(f"{len(self.outcomes)} of {self._total}")
                 self._spoken = time.monotonic()
 
+    def within(self, what: str, step: int, steps: int) -> None:
+        """How far the photo at hand is, for methods that take minutes."""
+        if self._quiet:
+            return
+        wait = 0.5 if self._bar is not None else EVERY
+        with self._lock:
+            if time.monotonic() - self._spoken <= wait:
+                return
+            self._spoken = time.monotonic()
+            if self._bar is not None:
+                self._bar.set_postfix_str(f"{what} {step}/{steps}")
+            else:
+                self.say(f"photo {len(self.outcomes) + 1} of {self._total}: {what}, step {step} of {steps}")
+
     def say(self, line: str) -> None:
         """A line for the person."""
         if not self._quiet:

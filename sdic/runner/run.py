@@ -8,16 +8,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sdic.config import to_plain
+from sdic.editing.lists import distinct, read_edits, restricted
 from sdic.editing.words import Edit, parse_edits, warn_of_limits
 from sdic.methods import slow_on_cpu
-from sdic.runner.inputs import find
+from sdic.runner.inputs import Item, find
+from sdic.runner.jobs import SMALL
+from sdic.runner.looks import PHOTO, Looks, Shown, check_looks, sweeps
 from sdic.runner.model import LazyModel
-from sdic.runner.pipeline import SMALL, Pipeline
+from sdic.runner.pipeline import Pipeline
+from sdic.runner.raw import NO_DETECTOR
 from sdic.runner.records import DONE, SKIPPED, Outcome, OutputError, at_work, mark_of_run, others, writing
 from sdic.runner.report import Report, conclude, totals, versions
 from sdic.runner.settings import RunSettings, Share
@@ -39,18 +43,23 @@ def run(settings: RunSettings, command: str) -> int:
     items = find(settings.inputs, out, editing=command == "edit", limit=settings.limit)
     mine = items[share.index :: share.count]
     model = LazyModel(settings, int(os.environ.get("LOCAL_RANK", "0")) if share.ranks else None)
-    edits = parse_edits(settings.edits, model.domain() or "") if settings.edits else []
+    if any(type(item) is Item and item.problem is None for item in mine):
+        model.check_for_photos()
+    edits = _edits(settings, model) if command == "edit" else []
+    check_looks(settings.look, edits)
     notes = warn_of_limits(edits)
+    notes += [NO_DETECTOR] if model.blind else []
     notes += [slow] if (slow := slow_on_cpu(settings.precision)) and model.on_cpu() else []
     path = out / f"{share.name('report')}.json"
 
-    def write(outcomes: Sequence[Outcome], sheets: Sequence[str] = ()) -> None:
+    def write(outcomes: Sequence[Outcome], sheets: Sequence[str] = (), looks: Sequence[str] = ()) -> None:
         """report.json, whole or not at all. Names that are not Unicode are escaped."""
         began = time.strftime("%FT%T%z", time.localtime(start))
         device = str(model.inverter.device) if model.loaded else "not used"
         about: dict[str, Any] = {"command": command, "settings": to_plain(settings), "versions": versions()}
         about |= {"warnings": notes, "started": began, "seconds": round(time.time() - start, 3)}
         about |= {"model": model.described(), "device": device, "sheets": sheets, "totals": totals(outcomes)}
+        about |= {"looks": looks} if looks else {}
         with writing(path):
             write_atomic(path, json.dumps({**about, "files": [vars(outcome) for outcome in outcomes]}, indent=1) + "\n")
 
@@ -78,13 +87,15 @@ def run(settings: RunSettings, command: str) -> int:
         if not share.leads:
             return 0  # rank 0 has the last word; a failing rank would make torchrun stop the others
         outcomes, sheets = report.listed(items if share.ranks else mine, UNKNOWN), []
-        try:
-            sheets = _sheets(settings, share, edits, outcomes)
-        except Exception as error:  # the pictures are there, with or without an overview
-            notes.append(f"no contact sheet: {error or type(error).__name__}")
-            report.say(f"warning: {notes[-1]}")
+        looks = Looks(out, settings.look, settings.fps, edits)
+        try:  # the pictures are there, with or without an overview
+            with _noted("no contact sheet", notes, report):
+                sheets = _sheets(settings, share, edits, outcomes)
+            with _noted("not everything to look at", notes, report):
+                shown = _shown(out, edits, outcomes)
+                looks.make(shown, f"sdic {command}", _about(settings, model, edits, len(shown)), share.name("page"))
         finally:
-            write(outcomes, sheets)
+            write(outcomes, sheets, looks.made)
     return conclude(outcomes, out, sheets, time.time() - start)
 
 
@@ -101,13 +112,56 @@ def _with_examples(settings: RunSettings, share: Share) -> RunSettings:
     return settings
 
 
+@contextlib.contextmanager
+def _noted(what: str, notes: list[str], report: Report) -> Iterator[None]:
+    """Make what goes wrong a warning of the run."""
+    try:
+        yield
+    except Exception as error:
+        notes.append(f"{what}: {error or type(error).__name__}")
+        report.say(f"warning: {notes[-1]}")
+
+
+def _edits(settings: RunSettings, model: LazyModel) -> list[Edit]:
+    """Those of the words and of the list, inside the mask if there is one."""
+    domain = model.domain() or ""
+    edits = parse_edits(settings.edits, domain)
+    if settings.edit_list:
+        edits = distinct([*edits, *read_edits(settings.edit_list, domain)])
+    return restricted(edits, settings.mask) if settings.mask else edits
+
+
+def _shown(out: Path, edits: Sequence[Edit], outcomes: Sequence[Outcome]) -> list[Shown]:
+    """The photos that are done, with their pictures."""
+    found = []
+    for outcome in outcomes:
+        if outcome.status in (DONE, SKIPPED):
+            files = [out / file for file in outcome.outputs if file.endswith(".png")]
+            stem = outcome.outputs[0].removeprefix("inversion/").removesuffix(".png")
+            small = out / SMALL[PHOTO] / f"{stem}.png"
+            pictures = {PHOTO: small} if small.is_file() else {}
+            labels = ["inversion", *(edit.label for edit in edits)]
+            found.append(Shown(outcome, stem, pictures | dict(zip(labels, files, strict=True))))
+    return found
+
+
+def _about(settings: RunSettings, model: LazyModel, edits: Sequence[Edit], photos: int) -> dict[str, Any]:
+    """What the page says of the run: no path, since pages are sent to others."""
+    described = {f"model {name}": text for name, text in model.described().items()}
+    asked = {"photos": photos, "edits": "; ".join(sweeps(edits)), "rule": settings.rule or "the default"}
+    asked |= {"method's options": settings.options, "precision": settings.precision}
+    return {**described, **{name: value for name, value in asked.items() if value}, **versions()}
+
+
 def _sheets(settings: RunSettings, share: Share, edits: Sequence[Edit], outcomes: Sequence[Outcome]) -> list[str]:
     """The contact sheets of all photos that are done; their files' names."""
     rows = []
     for outcome in outcomes if settings.sheet_rows and settings.sheet_pages else ():
-        if outcome.status in (DONE, SKIPPED):
-            stem = outcome.outputs[0].removeprefix("inversion/")
-            pictures = [output for output in outcome.outputs if output.endswith(".png")]
+        stems = [path.removeprefix("inversion/") for path in outcome.outputs if path.startswith("inversion/")]
+        for stem in stems if outcome.status in (DONE, SKIPPED) else ():  # several where several faces were meant
+            made = [path for path in outcome.outputs if path.endswith(f"/{stem}")]
+            crops = [path for path in made if path.startswith("crops/")]
+            pictures = [f"inversion/{stem}", *crops] if crops else made
             rows.append(Row(outcome.name, (*(f"{folder}/{stem}" for folder in SMALL.values()), *pictures)))
     if not rows:
         return []

@@ -114,8 +114,7 @@ class Trainer:
         parameters = [p for role in phase.networks for p in task.networks[role].parameters()]
         task.seed(phase.name)
         sums: dict[str, Tensor] = {}
-        for part in parts:
-            terms = task.loss(phase.name, part)
+        for terms in (terms for part in parts for terms in task.parts(phase.name, part)):
             scaler.scale(terms["loss"] / len(parts)).backward()
             for name, value in terms.items():
                 share = value.detach() / len(parts)

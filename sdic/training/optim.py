@@ -97,6 +97,7 @@ class WeightAverage:
     def update(self, network: nn.Module) -> None:
         """average <- decay * average + (1 - decay) * current."""
         averages: list[torch.Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(averages, list(network.parameters()), 1 - self.decay)
+        if averages:  # a network may have none: DIPN with the plain difference as its map
+            torch._foreach_lerp_(averages, list(network.parameters()), 1 - self.decay)
         for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)

@@ -16,6 +16,7 @@ from sdic.data.dataset import Batch, PictureDataset, collate
 from sdic.data.sampler import EpochOrder, ResumableSampler, View
 from sdic.data.sources import NEED_NO_PATH, Request, open_source
 from sdic.evaluation.metrics import Networks, metric
+from sdic.faces.source import aligned
 from sdic.methods import Inverter
 from sdic.training.cache import FirstPassCache, fill
 from sdic.training.distributed import World
@@ -65,7 +66,8 @@ class Photos:
     def fill(self, cache: FirstPassCache, inverter: Inverter, stopped: Callable[[], bool]) -> None:
         """Make the cache's missing entries, every process its share. StoppedError when it was stopped before."""
         data, world = self.config.data, self.world
-        contents = (data.source, str(Path(data.path).absolute()), tuple(self.dataset.names), data.flip)
+        contents: tuple[Any, ...] = (data.source, str(Path(data.path).absolute()), tuple(self.dataset.names), data.flip)
+        contents += () if data.align == "never" else (data.align, data.face, data.landmarks)
         if world.gather(cache.is_complete(contents))[0]:  # the first process decides, or they would part ways
             return
         self.say(f"filling the cache in {cache.folder} ({len(cache)} entries are there)")
@@ -94,7 +96,7 @@ class Photos:
         source, names, broken = open_source(request)
         for name, problem in sorted(broken.items()):
             self.left_out(f"{name}: {problem}")
-        return PictureDataset(source, names, self.geometry)
+        return PictureDataset(aligned(source, self.config.data.aligning, self.geometry), names, self.geometry)
 
     def _loading(self) -> dict[str, Any]:
         return {

@@ -95,6 +95,13 @@ class Task(ABC):
     def loss(self, phase: str, batch: Any) -> dict[str, Tensor]:
         """ "loss", a scalar with a gradient, and terms to write down, of one micro-batch."""
 
+    def parts(self, phase: str, batch: Any) -> Iterator[dict[str, Tensor]]:
+        """The loss in parts that add up, each with a graph of its own: its gradient is taken before the next is made.
+
+        Terms of one name add up too.
+        """
+        yield self.loss(phase, batch)
+
     def after_step(self) -> None:  # noqa: B027 - may be nothing
         """What else changes with a step; `steps` and `images` count it already."""
 

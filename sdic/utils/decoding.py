@@ -20,6 +20,7 @@ from PIL import BmpImagePlugin, IcoImagePlugin, Image, ImageFile, ImageOps, PngI
 from sdic.errors import ImageError
 from sdic.utils.colour import NOTE
 from sdic.utils.kinds import HEAD, RAW, UNREAD, recognised, unread_content
+from sdic.utils.memory import available
 from sdic.utils.text import reason
 
 MEGABYTE = 1 << 20
@@ -37,6 +38,8 @@ SCAN_PIXELS = 1_500_000_000
 """Scans times pixels: sixteen scans of the largest picture that is allowed unless asked for."""
 SLOW_PIXELS = 1 << 25
 """For decoders that Pillow has in Python: run-length BMP, and PPM that is text or of odd depth."""
+COPIES = 4
+"""Of a picture, while it is changed: as it was, turned, changed, and what is written."""
 COMMENTS = 1000
 """In a PPM that is text; the time for each is that of its whole block."""
 
@@ -55,10 +58,14 @@ def byte_limit(max_pixels: int) -> int:
     return 64 * MEGABYTE + 8 * max_pixels
 
 
-def decoded(handle: IO[bytes], max_pixels: int, upright: bool = True) -> Image.Image:
-    """An open binary file -> its picture, in the file's own mode, decoded and (if `upright`) turned. ImageError."""
+def decoded(handle: IO[bytes], max_pixels: int, upright: bool = True, whole: bool = False) -> Image.Image:
+    """An open binary file -> its picture, in the file's own mode, decoded and (if `upright`) turned. ImageError.
+
+    whole: a JPEG that would be read at half its size is read as it is, if there is memory to change it.
+    """
     with only_image_errors():
-        picture, metered = _opened(handle, max_pixels)
+        picture, metered = _opened(handle, max_pixels, whole)
+        max_pixels = max(max_pixels, picture.width * picture.height) if whole else max_pixels
         _check_work(picture, handle)
         _note_frames(picture)
         pixels = picture.width * picture.height
@@ -116,7 +123,7 @@ class _Metered:
         return getattr(self._handle, name)
 
 
-def _opened(handle: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, _Metered]:
+def _opened(handle: IO[bytes], max_pixels: int, whole: bool = False) -> tuple[ImageFile.ImageFile, _Metered]:
     """What `Image.open` does, without its own pixel limit: that one is a global of the process, and it warns."""
     metered = _Metered(handle)
     handle.seek(0)
@@ -144,23 +151,42 @@ def _opened(handle: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, _M
         picture = cast(ImageFile.ImageFile, Image.OPEN[name][0](stream, ""))
     except (SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error) as error:
         raise ImageError(f"truncated or damaged ({name} signature, unreadable header)") from error
-    _reduce(picture, max_pixels)
+    if _is_reduced(picture, max_pixels):
+        if whole:
+            _check_memory(picture)
+            return picture, metered
+        _reduce(picture)
     _check_size(picture.size, max_pixels)
     _check_insides(name, picture, max_pixels)
     return picture, metered
 
 
-def _reduce(picture: ImageFile.ImageFile, max_pixels: int) -> None:
-    """Have a JPEG of more pixels than the default limit decoded at half its size, which its coding allows.
+def _is_reduced(picture: ImageFile.ImageFile, max_pixels: int) -> bool:
+    """Whether it is a JPEG of more pixels than the default limit, which its coding allows to decode at half its size.
 
     A lower limit than the default is someone's wish, and is kept to.
     """
+    pixels = picture.width * picture.height
+    return picture.format in ("JPEG", "MPO") and PIXEL_LIMIT <= max_pixels < pixels <= 4 * max_pixels
+
+
+def _reduce(picture: ImageFile.ImageFile) -> None:
     width, height = picture.size
-    if picture.format in ("JPEG", "MPO") and PIXEL_LIMIT <= max_pixels < width * height <= 4 * max_pixels:
-        picture.draft(None, (width // 2, height // 2))
-        if picture.size != (width, height):
-            picture.info[_FULL] = width * height
-            picture.info[NOTE] = f"{width}x{height} is large; read at half its size"
+    picture.draft(None, (width // 2, height // 2))
+    if picture.size != (width, height):
+        picture.info[_FULL] = width * height
+        picture.info[NOTE] = f"{width}x{height} is large; read at half its size"
+
+
+def _check_memory(picture: ImageFile.ImageFile) -> None:
+    """ImageError where a large picture and its changed copies would not fit into memory."""
+    need = COPIES * picture.width * picture.height * len(picture.getbands())
+    free = available()
+    if free is not None and need > free:
+        raise ImageError(
+            f"{picture.width}x{picture.height}: to change it takes {need / 1e9:.1f} GB of memory, {free / 1e9:.1f} are "
+            "free; free some, or save it smaller"
+        )
 
 
 def _note_frames(picture: ImageFile.ImageFile) -> None:

@@ -30,7 +30,7 @@ HEAD = 64
 
 RAW = "RAW"
 _CONVERT = "a picture that sdic does not read; convert it to JPEG or PNG"
-_FRAMES = "a video, which sdic does not read; save its frames as pictures"
+_FRAMES = "a video, which `sdic edit` takes with PyAV (pip install av); or save its frames as pictures"
 
 _PICTURES = {
     "JPEG XL": "jxl",
@@ -96,6 +96,11 @@ class Kind:
 
     picture: bool = False
     unread: str = ""
+
+    @property
+    def video(self) -> bool:
+        """Whether it is a video; those are not read as photos."""
+        return self.unread.endswith(_FRAMES)
 
 
 @functools.lru_cache(maxsize=1)

@@ -207,7 +207,7 @@ def test_files_are_looked_for_under_either_name(tmp_path: Path, monkeypatch: pyt
 
 def test_a_changed_file_is_noticed(stylegan2_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashes of the authors' files are not known here: recorded at the first reading, verified after."""
-    from sdic.loading import read_frozen
+    from sdic.bundles import read_frozen
 
     folder = tmp_path / "pretrained"
     folder.mkdir()

@@ -17,6 +17,7 @@ from sdic.direction import Direction
 from sdic.editing.directions import read_direction, save_direction
 from sdic.editing.manifest import read_manifest
 from sdic.errors import CheckpointError, ConfigError
+from sdic.networks.stylegan2 import GeneratorConfig
 from sdic.zoo import WeightFile, known_sha256, remember_sha256
 
 PCA = {"mean": torch.zeros(1, 16), "comp": torch.ones(3, 1, 16), "std": torch.ones(3)}
@@ -43,7 +44,7 @@ def test_arrays_that_are_no_direction(array: Any, named: str, tmp_path: Path) ->
     path = tmp_path / "x.npy"
     np.save(path, array)
     with pytest.raises((CheckpointError, ConfigError), match=named):
-        read_direction(path, width=16)
+        read_direction(path, config=GeneratorConfig(style_dim=16))
 
 
 def test_an_array_that_says_it_is_larger_than_its_file(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sdic.domains import Truth
-from sdic.evaluation.editing import details_kept, edit_and_measure, region_error, strength_for
+from sdic.editing.amounts import strength_for
+from sdic.evaluation.editing import details_kept, edit_and_measure, region_error
 from sdic.evaluation.networks import MetricNetworks
 from sdic.types import Geometry
 

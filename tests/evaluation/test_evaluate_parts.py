@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from sdic import zoo
 from sdic.domains import DOMAINS, domain
 from sdic.errors import ConfigError, UnknownNameError
 from sdic.evaluation.editing import parse_changes
@@ -40,6 +41,18 @@ def test_unknown_names_suggest_the_closest(domain_files):
 def test_methods_are_the_domains_models(domain_files):
     assert resolve(["e4e", "sdic"], PORTRAITS) == {"e4e": "portraits-e4e", "sdic": "portraits"}
     assert resolve(["portraits", "a=sdic"], PORTRAITS) == {"portraits": "portraits", "a": "portraits"}
+
+
+def test_of_several_models_a_method_means_that_of_the_domains_own_name(domain_files, monkeypatch):
+    other = zoo.ModelCard("portraits-difference", "portraits", "sdic", "untrained", seed=0)
+    monkeypatch.setitem(zoo.MODELS, "portraits-difference", other)
+    assert resolve(["sdic", "portraits-difference"], PORTRAITS) == {
+        "sdic": "portraits",
+        "portraits-difference": "portraits-difference",
+    }
+    monkeypatch.setitem(zoo.MODELS, "portraits-e4e-2", zoo.ModelCard("portraits-e4e-2", "portraits", "e4e", "", seed=0))
+    with pytest.raises(ConfigError, match="several models of 'e4e': name one of portraits-e4e, portraits-e4e-2"):
+        resolve(["e4e"], PORTRAITS)
 
 
 def test_methods_may_be_files_with_labels(domain_files, tmp_path):

@@ -16,14 +16,17 @@ from sdic.methods.sdic import SDICInverter
 from sdic.portraits.write import write_split
 
 FEW = ("--limit", "2", "--edit-limit", "1", "--change", "yaw=10,20", "--change", "age=20", "--sheet", "1")
-MEASURES = {"psnr", "ssim", "l2", "perceptual", "id", "seconds", "images", "edits"}
+MEASURES = {"psnr", "ssim", "l2", "perceptual", "id", "from_w", "nscd", "seconds", "images", "edits", "interval"}
 OF_EDITS = {"l2", "perceptual", "id", "attribute_error", "moved", "details_kept", "region_l2", "strength"}
-OF_EDITS |= {"out_of_reach", "details_images", "images"}
+OF_EDITS |= {"out_of_reach", "details_images", "images", "interval"}
 OTHER_WAYS = ("paper", "released", "edit_compensate")
 
 
 def without_seconds(numbers):
-    return {label: {k: v for k, v in values.items() if k != "seconds"} for label, values in numbers.items()}
+    """At whatever depth: intervals and differences have them too."""
+    if not isinstance(numbers, dict):
+        return numbers
+    return {name: without_seconds(value) for name, value in numbers.items() if name != "seconds"}
 
 
 def counting(monkeypatch):
@@ -53,17 +56,21 @@ def test_what_a_run_writes(whole):
     numbers, report = whole.numbers, whole.report
     assert whole.code == 0
     assert list(numbers) == ["e4e", "sdic"]
-    for values in numbers.values():
-        assert set(values) == MEASURES
+    for label, values in numbers.items():
+        assert set(values) == MEASURES | ({"difference"} if label == "sdic" else set())
         assert values["images"] == 2
         assert values["seconds"] > 0
     assert set(numbers["e4e"]["edits"]) == {"age", "yaw"}
     assert set(numbers["sdic"]["edits"]) == {"age", "yaw", *OTHER_WAYS, "better_up_to"}
     ways = (numbers["sdic"]["edits"][way] for way in OTHER_WAYS)
+    apart = numbers["sdic"]["difference"]["l2"]
+    assert apart[0] == pytest.approx(numbers["sdic"]["l2"] - numbers["e4e"]["l2"])
+    assert apart[1] <= apart[0] <= apart[2]
+    assert report["own_codes"]["e4e"]["from_w"] == pytest.approx(64**0.5, rel=0.1)
     for edits in (numbers["e4e"]["edits"], numbers["sdic"]["edits"], *ways):
         assert set(edits["yaw"]) == {"10", "20"}
         assert set(edits["age"]) == {"20"}
-        assert set(edits["yaw"]["10"]) == OF_EDITS
+        assert set(edits["yaw"]["10"]) - {"difference"} == OF_EDITS
         assert edits["yaw"]["10"]["images"] == 1
     assert set(numbers["sdic"]["edits"]["better_up_to"]["yaw"]) == {"l2", "perceptual", "region_l2", "largest"}
     assert report["results"] == numbers
@@ -120,7 +127,7 @@ def test_other_networks_do_not_meet_in_a_results_file(evaluate, tmp_path):
     evaluate("--limit", "1", "--edit-limit", "0", "--methods", "e4e")
     evaluate("--limit", "1", "--edit-limit", "0", "--methods", "e4e,other=portraits")
     names = {path.name.rsplit("-", 2)[0] for path in (tmp_path / "out" / "results").iterdir()}
-    assert names == {"e4e", "other"}
+    assert names == {"e4e", "other", "own"}  # the last: how near the generator's own codes are to each other
 
 
 def test_photos_are_inverted_and_give_the_same_numbers_as_the_portraits_in_them(evaluate, whole, tmp_path):

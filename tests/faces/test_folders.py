@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,30 @@ def test_without_a_detector(photos: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(zoo, "search_folders", lambda: [photos])
     assert main(["align", str(photos / "one.jpg"), "--out", str(photos.parent / "crops")]) == 1
     assert "three ways on: `sdic download faces`" in capsys.readouterr().err
+
+
+def test_a_zip_of_photos_is_a_folder_of_photos(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a zip to crops and back, with the names of the photos in it; what is not read is said."""
+    archive = photos.parent / "some.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in ("one.jpg", "sub/two.png", "note.txt"):
+            file.write(photos / name, name)
+        file.writestr("new.jxl", b"\0\0\0\x0cJXL \r\n\x87\n")
+    assert align(archive, "--face", "all") == 0
+    assert "new.jxl: JPEG XL" in capsys.readouterr().err
+    assert sorted(record(photos)) == ["one-1.png", "sub/two-1.png", "sub/two-2.png"]
+    crops = photos.parent / "crops"
+    first = (crops / "one-1.png").stat().st_mtime_ns
+    assert align(archive, "--face", "all") == 0
+    assert (crops / "one-1.png").stat().st_mtime_ns == first
+    out = photos.parent / "out"
+    words = ["--crops", str(crops / "crops.json"), "--out", str(out)]
+    assert main(["paste", str(crops), *words]) == 0
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == ["one.jpg", "sub/two.png"]
+    assert np.array_equal(np.asarray(Image.open(out / "sub/two.png")), np.asarray(Image.open(photos / "sub/two.png")))
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(photos / "one.jpg", "one.jpg")
+    assert main(["paste", str(crops), *words]) == 1  # the other is no longer in it
+    assert "two.png in " in capsys.readouterr().err
+    assert align(photos, "--face", "all") == 1  # crops of these names are there, of the zip's photos
+    assert "is the crop of one.jpg in " in capsys.readouterr().err

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from sdic.errors import ImageError
+from sdic.faces import pasting
 from sdic.faces.alignment import FaceCrop, align
 from sdic.faces.ownmode import read_original, write_like
 from sdic.faces.pasting import EditedFace, paste
+from sdic.utils import decoding, memory
 from sdic.utils.colour import to_rgb
 from sdic.utils.images import read_picture
 from tests.faces.test_alignment import face_at, photo_of
@@ -98,6 +100,68 @@ def test_two_faces_and_where_they_overlap() -> None:
             assert result[inside(one.crop, 0.45)][:, band].min() > 30
         assert result.sum(-1).max() <= 55  # not twice (bicubic filters overshoot at a corner)
         assert ((result[:, :, 0] > 3) & (result[:, :, 1] > 3)).any() == bool(most)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_strips_make_no_difference(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photo is changed by strips, so that a large one takes no more memory: faces that overlap, over the border."""
+    photo = photo_of(*SIZE).convert(mode)
+    edited = []
+    for face in (face_at(60, 130, 120, 10), face_at(150, 150, 130), face_at(280, 60, 100)):
+        picture, crop = align(to_rgb(photo), face, 64)
+        before = picture.copy()
+        picture.paste((140, 90, 60), (12, 12, 52, 52))
+        edited.append(EditedFace(picture, crop, before))
+    whole = pixels(paste(photo, edited))
+    monkeypatch.setattr(pasting, "STRIP", 7 * SIZE[0])
+    assert np.abs(pixels(paste(photo, edited)) - whole).max() <= 1  # rounding of the drawn planes' places
+    assert (whole != pixels(photo)).mean() > 0.1
+
+
+def test_a_crop_of_the_photo_read_at_half_its_size() -> None:
+    photo = photo_of(301, 259)
+    half = photo.resize((151, 130), Image.Resampling.BOX)
+    picture, crop = align(half, face_at(75, 65, 60), 64)
+    picture.paste((200, 10, 10), (21, 21, 43, 43))
+    result = paste(photo, [EditedFace(picture, crop)])
+    assert np.abs(pixels(result)[inside(crop.scaled_to((301, 259)), 0.42)] - [200, 10, 10]).mean() < 8
+    for size in ((303, 259), (301, 262), (151, 259)):
+        with pytest.raises(ImageError, match="of a photo of"):
+            paste(photo_of(*size), [EditedFace(picture, crop)])
+
+
+def test_photos_that_are_read_at_half_their_size_are_changed_at_their_full_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo_of(301, 259).save(tmp_path / "large.jpg", quality=95)
+    monkeypatch.setattr(decoding, "PIXEL_LIMIT", 50_000)
+    read = read_picture(tmp_path / "large.jpg", 50_000)
+    assert read.size == (151, 130)
+    original = read_original(tmp_path / "large.jpg", 50_000)
+    assert original.picture.size == (301, 259)
+    picture, crop = align(read, face_at(75, 65, 60), 64)
+    written = write_like(tmp_path / "out.jpg", paste(original.picture, [EditedFace(picture, crop, picture)]), original)
+    assert Image.open(written).size == (301, 259)
+    monkeypatch.setattr(decoding, "available", lambda: 900_000)
+    with pytest.raises(ImageError, match=r"0\.0 GB of memory, 0\.0 are free"):
+        read_original(tmp_path / "large.jpg", 50_000)
+    monkeypatch.setattr(decoding, "available", lambda: None)  # nobody knows: tried
+    assert read_original(tmp_path / "large.jpg", 50_000).picture.size == (301, 259)
+    assert read_original(tmp_path / "large.jpg").picture.size == (301, 259)
+
+
+def test_free_memory_is_that_of_the_system_or_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    assert memory.available() is None
+    (tmp_path / "meminfo").write_text("MemTotal:  4000 kB\nMemAvailable:  2000 kB\n")
+    assert memory.available() == 2000 << 10
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 300000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.available() == 2000 << 10
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert memory.available() == 400_000
 
 
 def test_other_photos_and_shapes_are_refused() -> None:

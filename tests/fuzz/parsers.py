@@ -55,11 +55,12 @@ def read_direction(path: Path) -> object:
     """Direction files; the first component where there are several. May raise: CheckpointError, ConfigError."""
     from sdic.editing.directions import read_direction
     from sdic.errors import ConfigError
+    from sdic.networks.stylegan2 import GeneratorConfig
 
     try:
-        return read_direction(path, width=16)
+        return read_direction(path, config=GeneratorConfig(style_dim=16))
     except ConfigError:  # several components, and none was chosen
-        return read_direction(path, component=0, width=16)
+        return read_direction(path, component=0, config=GeneratorConfig(style_dim=16))
 
 
 def read_config(path: Path) -> object:
@@ -70,11 +71,25 @@ def read_config(path: Path) -> object:
     return load_config(find_task("sdic").config, path)
 
 
+def read_edits(path: Path) -> object:
+    """Lists of edits. May raise: ConfigError."""
+    from sdic.editing.lists import read_edits
+
+    return read_edits(path, "tiny")
+
+
 def read_manifest(path: Path) -> object:
     """A list of directions. May raise: ConfigError."""
     from sdic.editing.manifest import read_manifest
 
     return read_manifest(path)
+
+
+def read_labels(path: Path) -> object:
+    """A CSV of labels. May raise: ConfigError."""
+    from sdic.finding.sources import read_labels
+
+    return read_labels(path)
 
 
 def read_hash_note(path: Path) -> object:
@@ -133,7 +148,9 @@ PARSERS: dict[str, Parser] = {
     "landmarks": Parser(seeds.landmarks, read_landmarks, (ImageError,)),
     "crops": Parser(seeds.crops, read_crops, (ImageError,)),
     "config": Parser(seeds.configs, read_config, (ConfigError,), damaged),
+    "edit-list": Parser(seeds.edit_lists, read_edits, (ConfigError,), damaged),
     "manifest": Parser(seeds.manifests, read_manifest, (ConfigError,), damaged),
+    "labels": Parser(seeds.labels, read_labels, (ConfigError,)),
     "hash note": Parser(seeds.hash_notes, read_hash_note, (CheckpointError,)),
 }
 """By name."""

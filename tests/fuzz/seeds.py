@@ -116,7 +116,7 @@ def inversions(folder: Path) -> list[Path]:
 
 def directions(folder: Path) -> list[Path]:
     """Every format that is read."""
-    from sdic.direction import Direction
+    from sdic.direction import Direction, StyleDirection
     from sdic.editing.directions import save_direction
 
     torch.save(torch.ones(1, 16), folder / "w.pt")
@@ -129,6 +129,9 @@ def directions(folder: Path) -> list[Path]:
     save_direction(
         folder / "ours.safetensors", Direction(torch.ones(1, 16), "set", (0, 2), torch.zeros(16), 2.0, (-1, 1), "age")
     )
+    save_direction(folder / "styles.safetensors", StyleDirection(convs={2: torch.ones(8)}, rgb={2: torch.ones(8)}))
+    boundary = {"boundary": np.ones((1, 14, 16)), "meta_data": {"manipulate_layers": [2, 3]}}
+    np.save(folder / "smile.npy", np.array(boundary, dtype=object), allow_pickle=True)
     return _steady(folder)
 
 
@@ -142,13 +145,31 @@ def configs(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def edit_lists(folder: Path) -> list[Path]:
+    """Words, a sweep, and regions of every kind that needs no file."""
+    (folder / "list.yaml").write_text(
+        "edits:\n  wide: pc0=2\n  slow: pc0=-1:1:3,pc1=2\n  part:\n    edit: pc1=2\n    inside:\n"
+        "      ellipse: [[0.2, 0.3, 0.8, 0.9], [0, 0, 0.1, 0.1]]\n      rectangle: [0.1, 0.1, 0.5, 0.5]\n"
+        "      polygon: [[0, 0], [1, 0], [0.5, 1]]\n      feather: 0.05\n      outside: true\n"
+    )
+    return [folder / "list.yaml"]
+
+
 def manifests(folder: Path) -> list[Path]:
-    """Two directions that share a source."""
+    """Three directions, two of which share a source."""
     (folder / "manifest.yaml").write_text(
         "sources:\n  ours: &x {source: here, licence: MIT}\ndirections:\n"
         "- {name: age, domain: face, file: face/age.pt, from: ours, limits: [-5, 5], default: 3, unit: years}\n"
         "- {name: eyes, domain: face, file: pca.pt, kind: set, component: 54, rows: [7, 8], about: open eyes}\n"
+        "- {name: hair, domain: face, channels: [[12, 479, 3], [6, 501]], limits: [-7, 7], default: 5}\n"
     )
+    return sorted(folder.iterdir())
+
+
+def labels(folder: Path) -> list[Path]:
+    """A CSV as people write them."""
+    rows = "".join(f"photo{n}.png;{n % 2};{n / 10};\n" for n in range(8))
+    (folder / "labels.csv").write_text("file;smile;age;glasses\n" + rows)
     return sorted(folder.iterdir())
 
 

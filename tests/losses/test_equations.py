@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sdic.errors import ConfigError
 from sdic.losses.editing import edit_loss
 from sdic.losses.identity import identity_loss
 from sdic.losses.joint import JointLoss, LossWeights
@@ -93,3 +94,14 @@ def test_the_photos_embedding_carries_no_gradient():
     identity_loss(FirstTwoPixels(), photo, output).backward()
     assert photo.grad is None
     assert output.grad.abs().sum() > 0
+
+
+def test_the_map_is_compared_with_the_plain_difference():
+    photo, output = torch.full((2, 3, 8, 8), 0.5), torch.zeros(2, 3, 8, 8)
+    initial, discrepancy = photo - 0.3, torch.full((2, 3, 8, 8), 0.1)
+    loss = JointLoss(LossWeights(0, 0, 0, 0, 5.0))
+    terms = loss(photo, output, *edit_tensors(), discrepancy, initial)
+    assert float(terms["map"]) == pytest.approx(0.04)
+    assert float(terms["loss"]) == pytest.approx(0.2)
+    with pytest.raises(ConfigError, match="discrepancy map"):
+        loss(photo, output, *edit_tensors())

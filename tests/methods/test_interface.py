@@ -87,9 +87,12 @@ def test_a_sweep_is_one_call(inverter: sdic.Inverter, photos: torch.Tensor, dire
         torch.testing.assert_close(image[None], inverter.edit(inversion, direction, strength))
 
 
-def test_an_edit_does_not_invert_again(inverter: sdic.Inverter, photos: torch.Tensor, direction: Direction) -> None:
+def test_an_edit_does_not_invert_again(
+    inverter: sdic.Inverter, photos: torch.Tensor, direction: Direction, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inversion = inverter.invert(photos)
-    calls = []
+    calls: list[object] = []
+    monkeypatch.setattr(inverter, "_invert", lambda *_: calls.append(1))
     parts = [getattr(inverter, role) for role in inverter.networks if role != "generator"]
 
     def looked(network: object, given: tuple[object, ...]) -> None:

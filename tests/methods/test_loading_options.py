@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import sdic
+from sdic.bundles import read_frozen
 from sdic.checkpoints import write_native
 from sdic.direction import Direction
 from sdic.errors import ConfigError
-from sdic.loading import read_frozen
 from sdic.methods import base
 from sdic.methods.base import images_at_once
 from sdic.tiny import tiny_bundle

@@ -43,8 +43,10 @@ def test_files_of_earlier_versions_belong_to_the_one_method_of_their_networks(tm
     assert sdic.load(saved(tmp_path / "b.safetensors", "generator", "encoder"), "cpu").method == "e4e"
     with pytest.raises(CheckpointError, match=r"does not say its method, which may be e4e; name it"):
         sdic.load(saved(tmp_path / "c.safetensors", "generator", "encoder", "dipn"), "cpu")
-    with pytest.raises(CheckpointError, match="no method can invert with"):
+    with pytest.raises(CheckpointError, match=r"does not say its method, which may be pti or wplus; name it"):
         sdic.load(saved(tmp_path / "d.safetensors", "generator"), "cpu")
+    with pytest.raises(CheckpointError, match="no method can invert with"):
+        sdic.load(saved(tmp_path / "e.safetensors", "encoder", "dipn"), "cpu")
 
 
 def test_psp_is_a_method_of_its_own(tmp_path: Path) -> None:

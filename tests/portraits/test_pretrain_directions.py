@@ -13,7 +13,9 @@ from PIL import Image
 from sdic.editing.directions import read_direction
 from sdic.editing.manifest import read_manifest
 from sdic.editing.words import parse_edits
-from sdic.errors import ConfigError, SdicError
+from sdic.errors import ConfigError, SdicError, UnknownNameError
+from sdic.networks.e4e import E4E, E4EConfig
+from sdic.networks.portrait_nets import AttributeConfig, AttributeNet
 from sdic.portraits import directions
 from sdic.portraits.directions import (
     DirectionsConfig,
@@ -21,8 +23,13 @@ from sdic.portraits.directions import (
     classifier_normal,
     edit_vector,
     find_directions,
+    purity,
+    readouts,
     write_cards,
 )
+from sdic.portraits.params import field_spec
+from sdic.portraits.samples import LABELS
+from sdic.portraits.vector import vector_layout
 
 
 def test_a_planted_direction_is_found() -> None:
@@ -86,6 +93,50 @@ def test_the_useful_range_ends_where_the_attribute_saturates() -> None:
     assert found.per_unit == pytest.approx(1.0, rel=0.05)
 
 
+def test_purity_by_hand() -> None:
+    """A move of 20 units: the first attribute goes 20 up (spread 10), the second 3 up or down (spread 2)."""
+    before = torch.zeros(4, 2)
+    after = torch.tensor([[20.0, 3.0], [20.0, -3.0], [20.0, 3.0], [20.0, -3.0]])
+    assert purity(before, after, torch.tensor([10.0, 2.0]), 20.0) == pytest.approx([1 / 10, 1.5 / 20])
+
+
+def test_every_amount_that_the_network_was_trained_on_can_be_read() -> None:
+    network = AttributeNet(AttributeConfig(extra=LABELS, widths=(4, 8), hidden=8))
+    layout = vector_layout()
+    with torch.no_grad():
+        network.output.weight.zero_()
+        network.output.bias.zero_()
+        network.output.bias[2] = 0.5  # age: half a span of 20 years above 45
+        network.output.bias[3 + layout["beard"].start] = -0.5  # a quarter of its range
+        network.output.bias[3:][layout["hair_color"]] = torch.tensor([1.0, 0.0, -1.0])
+        network.output.bias[3 + layout["light_azimuth"].start] = 1.0
+    found = readouts(network, ["age", "beard", "hair_color", "light_azimuth"])(torch.zeros(2, 3, 16, 16))
+    assert found.shape == (2, 4)
+    assert found[0].tolist() == pytest.approx([55.0, 0.25, 0.5, field_spec("light_azimuth").high])
+    for name in ("hair_colour", "hair_style", "hat"):  # a slip; a choice; a detail that the generator does not draw
+        with pytest.raises(UnknownNameError):
+            readouts(network, [name])
+    with pytest.raises(UnknownNameError):  # trained on something else beside its attributes
+        readouts(AttributeNet(AttributeConfig(extra=5, widths=(4, 8), hidden=8)), ["beard"])
+
+
+def test_units_may_be_measured_on_an_encoders_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows that differ, as an encoder's do; W is linear here, so the units are those of the generator's own."""
+    encoder = E4E(E4EConfig(4, 8, (1, 1, 1, 1), (4, 4, 8, 8), coarse=1, middle=2, input_size=32))
+    networks: dict[str, Any] = {"generator": _Generator(), "attribute_net": _Attributes(), "encoder": encoder}
+    monkeypatch.setattr(
+        directions, "require_network", lambda file, role, what: networks[role].eval().requires_grad_(False)
+    )
+    sizes: dict[str, Any] = {"units": ["years", "of 1"], "spans": [30.0, 0.1], "defaults": [20.0, 0.05]}
+    config = DirectionsConfig(names=["age", "smile"], **sizes, samples=500, probes=6, folder=str(tmp_path))
+    own = find_directions(config)
+    config.encoder, config.device = "encoder.safetensors", "cpu"
+    shapes = []
+    monkeypatch.setattr(directions, "calibrate", lambda w, *rest: shapes.append(w.shape) or calibrate(w, *rest))
+    assert find_directions(config)["age"]["per_unit"] == pytest.approx(own["age"]["per_unit"], rel=1e-3)
+    assert shapes == [(6, 4, 8), (6, 4, 8)]
+
+
 def test_an_attribute_that_falls_is_refused() -> None:
     with pytest.raises(SdicError, match="grow"):
         calibrate(torch.randn(20, 3), torch.tensor([1.0, 0, 0]), lambda w: -w[:, 0], 5.0)
@@ -110,10 +161,16 @@ class _Attributes(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = type("Config", (), {"names": ("age", "smile")})
+        self.config = type("Config", (), {"names": ("age", "smile"), "extra": 0})
 
-    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+    def pooled(self, picture: torch.Tensor) -> torch.Tensor:
+        return picture
+
+    def outputs(self, picture: torch.Tensor) -> torch.Tensor:
         return torch.stack([40 + 200 * picture[:, 0, 0, 0], picture[:, 0, 0, 1]], 1)
+
+    def in_units(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
 
 
 class _Generator(torch.nn.Module):
@@ -148,12 +205,15 @@ def test_directions_are_written_in_units(tmp_path: Path, monkeypatch: pytest.Mon
     latent = codes[:, None].expand(-1, 4, -1)
 
     def measure(w: torch.Tensor) -> torch.Tensor:
-        return networks["attribute_net"](networks["generator"].synthesis(w))
+        return networks["attribute_net"].outputs(networks["generator"].synthesis(w))
 
     change = (measure(latent + age.shift(latent, 20.0)) - measure(latent)).mean(0)
     assert float(change[0]) == pytest.approx(20.0, rel=0.02)
     assert abs(float(change[1])) < 0.02
     assert report["age"]["accuracy"] > 0.95
+    assert report["age"]["purity"]["age"] == pytest.approx(1 / report["age"]["spread"], rel=0.02)
+    assert report["age"]["purity"]["smile"] < 0.05 * report["age"]["purity"]["age"]
+    assert report["age"]["side_effects"]["at"] == 20.0
     assert age.limits == pytest.approx((-30.0, 30.0))
     assert age.unit == "years"
     with Image.open(tmp_path / "portraits" / "sheet.png") as sheet:

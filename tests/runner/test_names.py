@@ -60,7 +60,7 @@ def test_a_sheet_that_cannot_be_drawn_is_a_warning(run, model, monkeypatch, caps
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr("sdic.runner.sheet._draw", fail)
+    monkeypatch.setattr("sdic.runner.sheet.draw", fail)
     code, report = run("invert")
     assert code == 0
     assert report["totals"]["done"] == 3

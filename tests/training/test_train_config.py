@@ -7,10 +7,12 @@ from training_processes import REPOSITORY
 
 from sdic.config import load_config, to_yaml
 from sdic.errors import ConfigError
+from sdic.methods import METHODS
 from sdic.training.task import find_task
 
 TrainConfig = find_task("sdic").config
 FILES = sorted((REPOSITORY / "configs" / "train").glob("*.yaml"))
+FILES = [path for path in FILES if path.stem.split("_")[0] not in METHODS]  # METHOD_*.yaml: test_method_configs.py
 DOMAINS = {"ffhq", "ffhq_released", "cars", "portraits", "debug"}
 PORTRAITS = sorted((REPOSITORY / "configs" / "portraits").rglob("*.yaml"))
 ON_PORTRAITS = [path for path in PORTRAITS if path.stem.startswith("sdic") or path.parent.name == "ablations"]
@@ -47,7 +49,7 @@ def test_off_is_a_word_where_a_text_is_asked_for(tmp_path: Path):
 
 def test_portraits_have_the_papers_ablations():
     changed = {path.stem for path in ON_PORTRAITS if path.parent.name == "ablations"}
-    assert changed >= {"no_sc", "no_att", "no_sc_no_att", "affine_fusion", "layer1", "layer3"}
+    assert changed >= {"full", "no_sc", "no_att", "no_sc_no_att", "affine_fusion", "layer3", "layer7", "difference"}
 
 
 def test_ffhq_is_the_papers_text_and_its_release_the_authors_code():

@@ -181,7 +181,7 @@ def test_resuming_beside_other_frozen_weights_or_another_model_is_an_error(tmp_p
 def test_weights_say_beside_which_networks_they_were_trained(tmp_path, trainer, monkeypatch):
     folder = tmp_path / "run"
     assert trainer(f"run.dir={folder}", "run.images=2").run() == 0
-    monkeypatch.setattr("sdic.loading.fingerprint", lambda network: "0" * 64)
+    monkeypatch.setattr("sdic.bundles.fingerprint", lambda network: "0" * 64)
     with pytest.raises(CheckpointError, match="trained beside the generator"):
         sdic.load(folder, "cpu")
 
@@ -222,5 +222,25 @@ def test_a_refined_run_starts_from_the_dicn_of_a_plain_one(tmp_path, trainer):
         assert torch.equal(tensor, held[name]), name
     assert run.run() == 0
     assert sdic.load(tmp_path / "refined", "cpu").compensator.dipn.config.map == "refined"
-    with pytest.raises(ConfigError, match=r"model\.map is predicted and the file has difference"):
-        trainer(*words)
+    refined = next((tmp_path / "refined" / "checkpoints").glob("*.safetensors"))
+    with pytest.raises(ConfigError, match=r"model\.map is predicted and the file has refined"):
+        trainer(f"run.dir={tmp_path / 'predicted'}", f"model.start={refined}")
+
+
+def test_the_map_is_learned_alone_before_the_rest(tmp_path, trainer):
+    """loss.map alone: DIPN comes nearer to the plain difference, and DICN, of a difference run, stays as it is.
+
+    The first run averages its weights, of which its DIPN has none."""
+    averaged = ("model.map=difference", "optim.ema_images=4")
+    assert trainer(f"run.dir={tmp_path / 'plain'}", "run.images=2", *averaged).run() == 0
+    start = next((tmp_path / "plain" / "checkpoints").glob("*.safetensors"))
+    words = ("loss.l2=0", "loss.lpips=0", "loss.id=0", "loss.edit=0", "loss.map=1", "run.log_every=2", "optim.lr=3e-3")
+    run = trainer(f"run.dir={tmp_path / 'map'}", "run.images=24", f"model.start={start}", *words)
+    assert run.run() == 0
+    errors = [line["map"] for line in lines(tmp_path / "map") if "map" in line]
+    assert errors[-1] < 0.8 * errors[0]
+    held = read_bundle(start).networks["dicn"]
+    for name, parameter in run.task.networks["dicn"].named_parameters():
+        assert torch.equal(parameter, held.get_parameter(name)), name
+    with pytest.raises(ConfigError, match=r"all 0"):
+        trainer(f"run.dir={tmp_path / 'none'}", *words[:4], "loss.map=0")

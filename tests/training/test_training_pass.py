@@ -26,14 +26,14 @@ class OwnTerms:
 class Compares(SDICInverter):
     method = "compares"
     Losses = OwnTerms
-    summed = False
 
     def training_pass(self, photo, frozen, step: Step):
         inversion = self._invert(photo, frozen)
         assert step.weights == {"spread": 0.5, "unused": 0.0}
+        assert step.settings.layer == self.options.layer
         pairs = [(photo, inversion.image), (photo, self.generator.synthesis(inversion.latent))]
         terms = {"spread": (inversion.latent - inversion.base_latent).square().mean()}
-        return TrainingPass(inversion, pairs, terms, self.summed)
+        return TrainingPass(inversion, pairs, terms)
 
 
 @pytest.fixture
@@ -48,10 +48,9 @@ def photos(task):
     return collate([dataset[0], dataset[1]])
 
 
-@pytest.mark.parametrize("summed", [False, True])
-def test_the_loss_is_the_mean_over_pairs_and_the_methods_own_terms(task, summed):
+def test_the_loss_is_the_mean_over_pairs_and_the_methods_own_terms(task):
     task.photos = SimpleNamespace(cache=None)
-    task.inverter.double().summed = summed
+    task.inverter.double()
     for network in task.networks.values():
         network.eval()
     batch = replace(photos(task), photo=photos(task).photo.double())
@@ -60,7 +59,7 @@ def test_the_loss_is_the_mean_over_pairs_and_the_methods_own_terms(task, summed)
     pictures = [inversion.image, task.inverter.generator.synthesis(inversion.latent)]
     each = [task.terms(batch.photo, task.geometry.at_input_size(x), inversion)["loss"] for x in pictures]
     spread = (inversion.latent - inversion.base_latent).square().mean()
-    expected = (2 if summed else 1) * (each[0] + each[1]) / 2 + 0.5 * spread
+    expected = (each[0] + each[1]) / 2 + 0.5 * spread
     torch.testing.assert_close(found["loss"], expected)
     torch.testing.assert_close(found["spread"], spread)
 

@@ -9,12 +9,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdic.checkpoints.bundle import Bundle
-from sdic.checkpoints.layouts import bisenet, e4e, fs, hfgi, identity, mediapipe, sdic, sfe, stylegan2, styleres
+from sdic.checkpoints.layouts import (
+    bisenet,
+    e4e,
+    fs,
+    hfgi,
+    hyperstyle,
+    identity,
+    mediapipe,
+    restyle,
+    sdic,
+    sfe,
+    stylegan2,
+    styleres,
+)
 from sdic.checkpoints.layouts.common import Layout
 from sdic.errors import CheckpointError
 
 FORMATS: dict[str, Layout] = {
     **sdic.LAYOUTS,
+    **hyperstyle.LAYOUTS,
+    **restyle.LAYOUTS,
     **hfgi.LAYOUTS,
     **fs.LAYOUTS,
     **sfe.LAYOUTS,

@@ -124,6 +124,15 @@ def ir_block(source: str, ours: str, parts: Sequence[str]) -> list[Rule]:
     return below_it({**inner, **project})
 
 
+def resnet_body(prefix: str) -> list[Rule]:
+    """The ResNet body of ReStyle and HyperStyle: torchvision's names, its stages in one list."""
+    stem = {"conv1": f"{prefix}stem.conv", "bn1": f"{prefix}stem.norm", "relu": f"{prefix}stem.act"}
+    parts = {"conv1": "conv1", "bn1": "norm1", "conv2": "conv2", "bn2": "norm2"}
+    parts |= {"downsample.0": "project.conv", "downsample.1": "project.norm"}
+    block = {f"body.{{i}}.{theirs}": f"{prefix}blocks.{{i}}.{ours}" for theirs, ours in parts.items()}
+    return below_it({**stem, **block})
+
+
 def ir_body(prefix: str) -> list[Rule]:
     """The IR / IR-SE body as TreB1eN's code names it."""
     stem = {f"input_layer.{n}": f"{prefix}stem.{part}" for n, part in enumerate(("conv", "norm", "act"))}

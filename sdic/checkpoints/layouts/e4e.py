@@ -13,7 +13,17 @@ import torch
 
 from sdic.checkpoints.bundle import Bundle
 from sdic.checkpoints.keymap import Rule
-from sdic.checkpoints.layouts.common import Layout, State, below, below_it, find_state, ir_body, read_network, set_aside
+from sdic.checkpoints.layouts.common import (
+    Layout,
+    State,
+    below,
+    below_it,
+    find_state,
+    ir_body,
+    read_network,
+    resnet_body,
+    set_aside,
+)
 from sdic.checkpoints.layouts.stylegan2 import mean_rows, read_generator
 from sdic.errors import CheckpointError
 from sdic.networks.e4e import E4EConfig
@@ -23,8 +33,9 @@ from sdic.types import Geometry
 
 INPUT = 256
 """The side of the family's photos, whatever the generator draws."""
-RELATIVE = {"Encoder4Editing": True, "GradualStyleEncoder": False}
-"""encoder_type -> whether rows are offsets from row 0. Other types are other networks."""
+Types = Mapping[str, Mapping[str, Any]]
+TYPES: Types = {"Encoder4Editing": {}, "GradualStyleEncoder": {"relative": False}}
+"""encoder_type -> what is otherwise in the network's config than for e4e. Other types are other networks."""
 DEFAULTS: dict[str, Any] = {
     "encoder_type": "Encoder4Editing",
     "start_from_latent_avg": True,
@@ -44,6 +55,7 @@ LOSSES = ("lpips_loss.", "id_loss.")
 
 E4E = [
     *ir_body("body."),
+    *resnet_body("body."),
     # A head is conv, activation, conv, ...: the convolutions have even numbers.
     *below_it({f"styles.{{i}}.convs.{2 * n}": f"heads.{{i}}.convs.{n}" for n in range(8)}),
     *below_it({"styles.{i}.linear": "heads.{i}.linear", "latlayer1": "lateral1", "latlayer2": "lateral2"}),
@@ -52,11 +64,16 @@ E4E = [
 
 
 def encoder_and_generator(
-    content: Any, bundle: Bundle, parts: tuple[str, ...] = (), given: Mapping[str, Any] | None = None
+    content: Any,
+    bundle: Bundle,
+    parts: tuple[str, ...] = (),
+    given: Mapping[str, Any] | None = None,
+    types: Types = TYPES,
 ) -> None:
     """Read the two networks that every file of the e4e family holds, as its options say.
 
-    parts: what further keys begin with. given: what the layout says where the options do not.
+    parts: what further keys begin with. given: what the layout says where the options do not. types: what encoders
+    there may be.
     """
     what = bundle.source["file"]
     place, state = find_state(content, *NEEDS)
@@ -71,7 +88,7 @@ def encoder_and_generator(
     generator = read_generator(below(state, "decoder."), latent_avg, bundle, "decoder.")
     sizes = generator.config
     options = {**(given or {}), **_options(content)}
-    _check(options, sizes, state, what)
+    _check(options, sizes, state, what, types)
     missing = [name for name in DEFAULTS if name not in options]
     options = {**DEFAULTS, **options}
     encoder = below(state, "encoder.")
@@ -79,8 +96,8 @@ def encoder_and_generator(
     encoder["latent_avg"] = (generator.latent_avg if mean is None else mean).expand(sizes.latent_rows, -1).clone()
     if not options["start_from_latent_avg"]:
         encoder["latent_avg"].zero_()
-    relative = RELATIVE[options["encoder_type"]]
-    config = E4EConfig(sizes.latent_rows, sizes.style_dim, IR50, WIDTHS, input_size=INPUT, relative=relative)
+    switches = {"blocks": IR50, **types[options["encoder_type"]]}
+    config = E4EConfig(sizes.latent_rows, sizes.style_dim, widths=WIDTHS, input_size=INPUT, **switches)
     read_network(bundle, "encoder", config, encoder, E4E, "encoder.")
     geometry = Geometry(sizes.resolution, (INPUT, INPUT))
     if "cars" in options["dataset_type"]:
@@ -101,14 +118,14 @@ def _options(content: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None} if isinstance(options, Mapping) else {}
 
 
-def _check(options: Mapping[str, Any], sizes: GeneratorConfig, state: State, what: str) -> None:
-    """CheckpointError for options that make it another network than the two that are read here."""
+def _check(options: Mapping[str, Any], sizes: GeneratorConfig, state: State, what: str, types: Types) -> None:
+    """CheckpointError for options that make it another network than those of `types`."""
     for name, kind in KINDS.items():
         if not isinstance(options.get(name, kind()), kind):
             raise CheckpointError(f"{what}: {name} is {str(options[name])[:60]!r}, which is no {kind.__name__}")
     encoder_type = options.get("encoder_type", DEFAULTS["encoder_type"])
-    if encoder_type not in RELATIVE:
-        raise CheckpointError(f"{what}: its encoder_type is {encoder_type!r}; sdic reads {' and '.join(RELATIVE)}")
+    if encoder_type not in types:
+        raise CheckpointError(f"{what}: its encoder_type is {encoder_type!r}; sdic reads {' and '.join(types)}")
     if options.get("learn_in_w"):
         raise CheckpointError(
             f"{what}: learn_in_w is on, so its encoder finds one code of W; sdic reads encoders of W+"
@@ -117,11 +134,12 @@ def _check(options: Mapping[str, Any], sizes: GeneratorConfig, state: State, wha
         if options.get(name, sizes.resolution) != sizes.resolution:
             raise CheckpointError(f"{what}: {name} is {options[name]}, but its generator draws {sizes.resolution} px")
     first: Any = state.get("encoder.input_layer.0.weight")
-    channels = first.shape[1] if isinstance(first, torch.Tensor) and first.ndim == 4 else 3
-    if channels != 3:
+    wanted = types[encoder_type].get("channels", 3)
+    channels = first.shape[1] if isinstance(first, torch.Tensor) and first.ndim == 4 else wanted
+    if channels != wanted:
         raise CheckpointError(
-            f"{what}: its encoder looks at {channels} channels, not at the 3 of a photo (6: ReStyle, which looks at "
-            "photo and reconstruction; others: sketches or label maps); sdic reads encoders of photos"
+            f"{what}: its encoder looks at {channels} channels, not at {wanted} (3: a photo; 6: ReStyle's, photo and "
+            f"reconstruction; others: sketches or label maps), as an encoder_type {encoder_type} of sdic does"
         )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sdic.checkpoints.bundle import Bundle, build
 from sdic.checkpoints.keymap import Rule, load_into, rename
-from sdic.checkpoints.layouts.common import below_it, read_network
+from sdic.checkpoints.layouts.common import below_it, find_state, read_network, set_aside
 from sdic.checkpoints.layouts.stylegan2 import FIR, _is_the_fir_filter
 from sdic.checkpoints.pickles import Record
 from sdic.checkpoints.stored import plain
@@ -32,15 +32,16 @@ DROPPED = {
     "augment_pipe": "training only",
     "training_set_kwargs": "training only",
 }
+_KEYS = ("synthesis.b4.", "mapping.fc0.")  # of a generator's state dict, such as forks of PTI save
 _PARTS = 1000  # modules of a network; the largest has 150
 _PROBES = 2  # codes on which the clamp is measured
 Settings = dict[str, dict[str, Any]]
 
 
 def recognise(content: Any) -> bool:
-    """Whether what a file holds is one of NVIDIA's networks, or a dict or tuple of them."""
+    """Whether what a file holds is one of NVIDIA's networks, a dict or tuple of them, or a generator's state dict."""
     if isinstance(content, Mapping):
-        return any(isinstance(value, Record) for value in content.values())
+        return any(isinstance(value, Record) for value in content.values()) or bool(find_state(content, *_KEYS)[1])
     return isinstance(content, Record) or (
         isinstance(content, tuple) and len(content) == 3 and all(isinstance(value, Record) for value in content)
     )
@@ -49,6 +50,13 @@ def recognise(content: Any) -> bool:
 def read(content: Any, what: str) -> Bundle:
     """G_ema as our generator. CheckpointError names what is not there or what our generator does not do."""
     dropped: dict[str, str] = {}
+    place, bare = find_state(content, *_KEYS)
+    if bare:
+        set_aside(content, place, (), dropped)
+        config = _config(bare, what)
+        bundle = Bundle({"generator": _generator(config, bare, {}, what, dropped)}, {"file": what}, dropped)
+        bundle.assume("it holds weights without settings: taken for a StyleGAN2 of NVIDIA's usual ones")
+        return bundle
     if isinstance(content, tuple):
         dropped, content = {name: DROPPED[name] for name in ("G", "D")}, content[2]
     elif isinstance(content, Mapping):

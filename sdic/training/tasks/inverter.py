@@ -20,20 +20,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sdic.bundles import read_frozen
 from sdic.data.dataset import Batch, collate
 from sdic.editing.ganspace import principal_components
 from sdic.errors import ConfigError
 from sdic.evaluation.metrics import Networks, at_input_size, label, measure
 from sdic.fast import accelerate
-from sdic.loading import geometry_of, read_frozen
+from sdic.loading import geometry_of
 from sdic.losses.joint import JointLoss
 from sdic.methods import METHODS, Inverter
 from sdic.methods.options import make_options
 from sdic.methods.passes import Step
 from sdic.training.cache import FirstPassCache
 from sdic.training.distributed import World
+from sdic.training.latent_critic import CodeCritic
 from sdic.training.photos import Photos
+from sdic.training.picture_critic import PictureCritic
 from sdic.training.task import Entry, Task
+from sdic.training.tasks.e4e import offset_norms
 from sdic.training.tasks.inverter_settings import InverterConfig, build_loss, build_networks, config_of
 from sdic.types import Inversion
 
@@ -46,7 +50,7 @@ class InverterTask(Task):
         self.name = method
         kind = METHODS[method]
         model: Any = config.model
-        bundle = read_frozen(model.frozen, model.generator)
+        bundle = read_frozen(model.frozen, model.generator, model.after)
         roles = [role for role in kind.networks if role not in kind.trains]
         self.frozen = {
             role: bundle.require(role, f"model.frozen={model.frozen}").eval().requires_grad_(False).to(self.device)
@@ -55,6 +59,7 @@ class InverterTask(Task):
         self.geometry = geometry_of(bundle)
         self.options: Any = make_options(kind.Options, kind.options_of(model), method)
         self.origin = {"frozen": model.frozen, **({"frozen_generator": model.generator} if model.generator else {})}
+        self.origin |= {"frozen_after": model.after} if model.after else {}
         self.origin |= {"geometry": self.geometry.to_text()}
         self.origin |= {"domain": bundle.source["domain"]} if "domain" in bundle.source else {}
         generator: Any = accelerate(self.frozen["generator"])
@@ -75,6 +80,18 @@ class InverterTask(Task):
         self.metric_networks: Networks = build_networks(config, self.device)
         self.joint: JointLoss = build_loss(config, self.metric_networks).to(self.device)
         self.own_weights: dict[str, float] = {name: getattr(config.loss, name) for name in vars(kind.Losses())}
+        self.critic: CodeCritic | None = None
+        if config.loss.critic > 0:
+            with self.weights_drawn("critic"):
+                self.critic = CodeCritic(self, generator)
+            self.networks = {"critic": self.critic.network, **self.networks}
+            self.phases = [*self.critic.phases(), *self.phases]
+        self.discriminator: PictureCritic | None = None
+        if config.loss.adversarial > 0:
+            with self.weights_drawn("discriminator"):
+                self.discriminator = PictureCritic(self, self.geometry)
+            self.networks = {**self.networks, "discriminator": self.discriminator.network}
+            self.phases = [*self.phases, *self.discriminator.phases()]
 
     def inverter_of(self, networks: Mapping[str, nn.Module]) -> Inverter:
         """The method on the frozen networks and the given ones, as users get it."""
@@ -102,28 +119,67 @@ class InverterTask(Task):
 
     # The loss ---------------------------------------------------------------------------------------------------------
 
-    def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        inverter, photo = self.inverter, batch.photo
+    def parts(self, phase: str, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        """The loss of every pass of the method; terms are those of the last one."""
+        inverter, step = self.inverter, Step(self.images, self.own_weights, self.config.model)
+        photo = channels_last(batch.photo)
+        if self.discriminator is not None and phase in PictureCritic.PHASES:
+            yield self.discriminator.loss(phase, photo, batch)
+            return
+        if self.critic is not None and phase in CodeCritic.PHASES:
+            with torch.no_grad(), self.autocast():
+                code = inverter.code_in_training(photo, step)
+            yield self.critic.loss(phase, code[:, : self.opened].float())
+            return
         with self.autocast():
-            known = None if self.photos.cache is None else self.photos.cache.complete(inverter, batch)
-            step = Step(self.images, self.own_weights, self.config.model)
-            passed = inverter.training_pass(photo, inverter.frozen_pass(photo, known), step)
-            target, output = passed.compared(self.geometry)
-        terms = self.terms(target, output, passed.inversion)
-        own = {name: value for name, value in passed.terms.items() if self.own_weights[name] > 0}
-        terms["loss"] = sum((self.own_weights[n] * v.to(photo) for n, v in own.items()), passed.share * terms["loss"])
-        return {**terms, **own}
+            frozen = {name: channels_last(value) for name, value in self.frozen_pass(batch).items()}
+            passes = inverter.training_passes(photo, frozen, step)
+        while True:
+            with self.autocast():  # not around `yield`: it would be in force outside
+                passed = next(passes, None)
+                if passed is None:
+                    return
+                target, output = passed.compared(self.geometry)
+            terms = self.terms(target, output, passed.inversion)
+            own = {name: value.to(photo) for name, value in passed.terms.items() if self.own_weights[name] > 0}
+            loss = sum((self.own_weights[name] * value for name, value in own.items()), passed.share * terms["loss"])
+            if self.discriminator is not None and self.images >= self.config.loss.adversarial_from:
+                own["fooling_pictures"] = self.discriminator.fooling(output[: passed.fooling * len(photo)], batch)
+                loss = loss + self.config.loss.adversarial * own["fooling_pictures"]
+            yield {**terms, **own, "loss": loss} if passed.last else {"loss": loss}
+
+    def loss(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        *earlier, last = self.parts(phase, batch)
+        return {**last, "loss": sum((part["loss"] for part in earlier), last["loss"])}
+
+    def frozen_pass(self, batch: Batch) -> dict[str, Tensor]:
+        """What the frozen networks make of a batch, from the cache where there is one."""
+        known = None if self.photos.cache is None else self.photos.cache.complete(self.inverter, batch)
+        return self.inverter.frozen_pass(channels_last(batch.photo), known)
 
     def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
         """The joint loss in the photo's float32, whatever the networks ran in. photo, output: [B, 3, H, W]."""
         with torch.autocast(photo.device.type, enabled=False):
-            return self.joint.of(photo, output.to(photo), inversion.to(photo))
+            terms = self.joint.of(photo, channels_last(output.to(photo)), inversion.to(photo))
+            weights, code = self.config.loss, inversion.latent.to(photo)[:, : self.opened]
+            if weights.offsets > 0:
+                terms["offsets"] = offset_norms(code, code.shape[1])
+                terms["loss"] = terms["loss"] + weights.offsets * terms["offsets"]
+            if self.critic is not None:
+                terms["fooling"] = self.critic.fooling(code)
+                terms["loss"] = terms["loss"] + weights.critic * terms["fooling"]
+        return terms
+
+    @property
+    def opened(self) -> int | None:
+        """How many rows have codes of their own; None: all."""
+        return getattr(self.inverter, "opened", None)
 
     # What is measured, drawn, written ---------------------------------------------------------------------------------
 
     def current(self) -> Inverter:
         """The inverter whose results count."""
-        inverter = self.inverter_of({role: self.average(role) for role in self.networks})
+        inverter = self.inverter_of(self.exported())
         inverter._fingerprint = self.hashes["generator"]
         return inverter
 
@@ -170,7 +226,7 @@ class InverterTask(Task):
         return torch.cat(rows, 2)[0]
 
     def exported(self) -> dict[str, nn.Module]:
-        return {role: self.average(role) for role in self.networks}
+        return {role: self.average(role) for role in METHODS[self.name].trains}
 
     def outputs(self, networks: Mapping[str, Any]) -> Tensor:
         inverter = self.inverter_of(networks)
@@ -202,10 +258,16 @@ class InverterTask(Task):
 
         def run() -> Tensor:
             photo = torch.empty(count, 3, *self.geometry.input_size, device="meta")
-            passed = inverter.training_pass(photo, inverter.frozen_pass(photo), step)
+            *_, passed = inverter.training_passes(photo, inverter.frozen_pass(photo), step)
             return joint.of(*passed.compared(self.geometry), passed.inversion)["loss"] + sum(passed.terms.values())
 
         return run
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Pictures and features [B, C, H, W] with their channels last in memory, so that all that is made of them follows
+    and no convolution rearranges its input; anything else as it is."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def entries() -> dict[str, Entry]:

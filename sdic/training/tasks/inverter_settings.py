@@ -11,6 +11,7 @@ import torch
 
 from sdic.errors import CheckpointError
 from sdic.evaluation.metrics import Networks
+from sdic.faces.finding import AlignSettings, check_settings
 from sdic.feature_networks import identity_network, parsing_network, perceptual_distance
 from sdic.losses.joint import JointLoss, LossWeights
 from sdic.losses.perceptual import OverScales
@@ -28,6 +29,12 @@ class PhotosConfig:
     names: str = setting("", "a text file with one picture name a line: only those are used, in sorted order")
     limit: int = setting(0, "only the first so many pictures; 0: all")
     flip: bool = setting(True, "mirror each picture with probability 1/2")
+    align: Literal["never", "auto", "always"] = setting(
+        "never",
+        "cut the faces out of raw photos as they are read (auto: unless aligned already); `sdic align` does so once",
+    )
+    face: str = setting("largest", "which of several: largest, or the N-th from the left")
+    landmarks: str = setting("", "a .csv or .json file of them for the photos, instead of a detector")
     workers: int = setting(2, "loader processes")
     cache: Literal["off", "codes", "first_pass"] = setting(
         "off",
@@ -38,6 +45,12 @@ class PhotosConfig:
     def __post_init__(self) -> None:
         at_least(self, 0, "limit", "data.", "0 (all)")
         at_least(self, 0, "workers", "data.")
+        check_settings(self.aligning)
+
+    @property
+    def aligning(self) -> AlignSettings:
+        """Those that say how raw photos are aligned."""
+        return AlignSettings(self.align, self.face, self.landmarks)
 
 
 @dataclass
@@ -46,6 +59,9 @@ class InverterModelConfig:
 
     frozen: str = setting("e4e-ffhq", "frozen networks: a model (`sdic models`), a weight file, or tiny (untrained)")
     generator: str = setting("", "another model or file for the generator, where `frozen` holds only an encoder")
+    after: str = setting(
+        "", "a model or file with the networks of the method that this one comes after, where `frozen` has none"
+    )
     start: str = setting("", "a model or file with trained networks to start from; empty: from nothing")
     noise: Literal["fixed", "random"] = setting("fixed", "of the generator in training; validation uses the fixed one")
     activation_checkpointing: bool = setting(
@@ -64,6 +80,9 @@ class LossConfig:
     lpips: float = setting(0.8, "weight of the perceptual distance")
     id: float = setting(0.2, "weight of 1 - cosine of the identities")
     edit: float = setting(0.5, "weight of the distance from the first code and feature")
+    map: float = setting(
+        0.0, "weight of the squared error of the discrepancy map to photo less first reconstruction (not the paper's)"
+    )
     l2_form: Literal["mse", "euclidean"] = setting("mse", "mean squared error (all tables), or norm (the text)")
     lpips_weights: str = setting(
         "pretrained",
@@ -77,11 +96,25 @@ class LossConfig:
     edit_form: Literal["paper", "released"] = setting(
         "paper", "L1(w, w') + L1(F, F') (eq. 8), or 0.2 MSE(w, w') + 0.8 MSE(F, F')"
     )
+    offsets: float = setting(0.0, "weight of the norms of rows' offsets from row 0 (e4e's regularisation)")
+    critic: float = setting(0.0, "weight of e4e's latent discriminator; 0: none")
+    critic_lr: float = setting(2e-5, "its learning rate, by Adam")
+    critic_r1: float = setting(10.0, "gamma of its R1 penalty")
+    critic_r1_every: int = setting(16, "steps between two of its R1 penalties")
+    pool: int = setting(50, "codes of either kind that it remembers")
+    adversarial: float = setting(0.0, "weight of a discriminator of pictures at the size of the losses; 0: none")
+    adversarial_from: int = setting(0, "images before it begins")
+    discriminator: str = setting("", "a model or file whose discriminator it begins as; empty: from nothing")
+    discriminator_channels: int = setting(512, "the most channels of a new one")
+    discriminator_lr: float = setting(1e-4, "its learning rate, by Adam")
+    discriminator_r1: float = setting(10.0, "gamma of its R1 penalty")
+    discriminator_r1_every: int = setting(16, "steps between two of its R1 penalties")
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "l2 lpips id edit parsing", "loss.")
-        at_least(self, 1, "lpips_scales", "loss.")
-        require(self.l2 + self.lpips + self.id + self.edit > 0, "loss.l2, loss.lpips, loss.id and loss.edit are all 0")
+        at_least(self, 0, "l2 lpips id edit map parsing offsets critic pool adversarial adversarial_from", "loss.")
+        at_least(self, 1, "lpips_scales critic_r1_every discriminator_r1_every discriminator_channels", "loss.")
+        total = self.l2 + self.lpips + self.id + self.edit + self.map
+        require(total > 0, "loss.l2, loss.lpips, loss.id, loss.edit and loss.map are all 0")
         require(
             self.lpips == 0 or self.lpips_weights not in ("", "none"),
             f"loss.lpips is {self.lpips} but loss.lpips_weights is {self.lpips_weights or 'empty'}; set loss.lpips=0, "
@@ -179,7 +212,7 @@ def build_networks(config: InverterConfig, device: torch.device) -> Networks:
 def build_loss(config: InverterConfig, networks: Networks) -> JointLoss:
     """The joint loss that `loss.*` describes."""
     loss = config.loss
-    weights = LossWeights(loss.l2, loss.lpips, loss.id, loss.edit, loss.parsing)
+    weights = LossWeights(loss.l2, loss.lpips, loss.id, loss.edit, map=loss.map, parsing=loss.parsing)
     distance: Any = networks.lpips
     if loss.lpips > 0 and loss.lpips_scales > 1:
         distance = OverScales(distance, loss.lpips_scales)
