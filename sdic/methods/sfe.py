@@ -108,7 +108,7 @@ class SFEInverter(NextFeatureInverter):
     def _with_feature(self, first: Mapping[str, Tensor], share: float) -> Inversion:
         """The inversion with (1 - share) F_w + share F, the ramp of the authors' training."""
         latent, base, fused = first["latent"], first["base_feature"], first["fused_feature"]
-        feature = fused if share == 1 else torch.lerp(base, fused, share)
+        feature = fused if share == 1 else base + share * (fused - base)
         state = GeneratorState(self.options.layer, feature, first["rgb"])
         return Inversion(
             image=self.resume(latent, state),
@@ -227,8 +227,12 @@ class StyleFeatureEditor(SFEInverter):
     def delta(self, code: Tensor, moved: Tensor) -> Tensor:
         """G_k(w_e) - G_k(moved) of codes [B, L, D]: [B, C, h, w]. The Feature Editor looks at it from the edited side:
         original minus edited."""
-        until, layer = self.generator.synthesis.until, self.options.layer
-        return until(layer, code, noise=self.noise).feature - until(layer, moved, noise=self.noise).feature
+        synthesis, layer = self.generator.synthesis, self.options.layer
+        before: Any = getattr(synthesis, "original", synthesis)  # an edit in style space shifts what is after it alone
+        return (
+            before.until(layer, code, noise=self.noise).feature
+            - synthesis.until(layer, moved, noise=self.noise).feature
+        )
 
     def _edit(self, inversion: Inversion, directions: Sequence[Direction], strengths: Sequence[Tensor]) -> Tensor:
         if self.options.rule != "editor":

@@ -135,14 +135,23 @@ def _shown(out: Path, edits: Sequence[Edit], outcomes: Sequence[Outcome]) -> lis
     """The photos that are done, with their pictures."""
     found = []
     for outcome in outcomes:
-        if outcome.status in (DONE, SKIPPED):
-            files = [out / file for file in outcome.outputs if file.endswith(".png")]
-            stem = outcome.outputs[0].removeprefix("inversion/").removesuffix(".png")
-            small = out / SMALL[PHOTO] / f"{stem}.png"
+        for name, files in _pictures(outcome):
+            small = out / SMALL[PHOTO] / name
             pictures = {PHOTO: small} if small.is_file() else {}
-            labels = ["inversion", *(edit.label for edit in edits)]
-            found.append(Shown(outcome, stem, pictures | dict(zip(labels, files, strict=True))))
+            pictures |= dict(zip(["inversion", *(edit.label for edit in edits)], map(out.joinpath, files), strict=True))
+            found.append(Shown(outcome, name.removesuffix(".png"), pictures))
     return found
+
+
+def _pictures(outcome: Outcome) -> Iterator[tuple[str, list[str]]]:
+    """(file name, files of the inversion and every edit) of each face of a photo that is done. A raw photo's are the
+    crops; videos have none."""
+    first = "inversion/"
+    names = [path.removeprefix(first) for path in outcome.outputs if path.startswith(first)]
+    for name in names if outcome.status in (DONE, SKIPPED) else ():
+        made = [path for path in outcome.outputs if path.endswith(f"/{name}")]
+        crops = [path for path in made if path.startswith("crops/")]
+        yield name, [first + name, *crops] if crops else made
 
 
 def _about(settings: RunSettings, model: LazyModel, edits: Sequence[Edit], photos: int) -> dict[str, Any]:
@@ -157,12 +166,8 @@ def _sheets(settings: RunSettings, share: Share, edits: Sequence[Edit], outcomes
     """The contact sheets of all photos that are done; their files' names."""
     rows = []
     for outcome in outcomes if settings.sheet_rows and settings.sheet_pages else ():
-        stems = [path.removeprefix("inversion/") for path in outcome.outputs if path.startswith("inversion/")]
-        for stem in stems if outcome.status in (DONE, SKIPPED) else ():  # several where several faces were meant
-            made = [path for path in outcome.outputs if path.endswith(f"/{stem}")]
-            crops = [path for path in made if path.startswith("crops/")]
-            pictures = [f"inversion/{stem}", *crops] if crops else made
-            rows.append(Row(outcome.name, (*(f"{folder}/{stem}" for folder in SMALL.values()), *pictures)))
+        for name, files in _pictures(outcome):
+            rows.append(Row(outcome.name, (*(f"{folder}/{name}" for folder in SMALL.values()), *files)))
     if not rows:
         return []
     labels, out = [*SMALL, "inversion", *(edit.label for edit in edits)], Path(settings.out)
