@@ -220,5 +220,5 @@ def test_what_can_be_fetched() -> None:
     can = {card.name: all(fetchable(file) for file in card.files) for card in zoo.MODELS.values() if card.files}
     assert {name for name, able in can.items() if not able} == {
         *("e4e-ffhq", "curricularface"),
-        *("portraits", "portraits-e4e", "portraits-attributes", "portraits-identity"),
+        *("portraits", "portraits-difference", "portraits-e4e", "portraits-attributes", "portraits-identity"),
     }
