@@ -12,7 +12,7 @@ import torch
 
 import sdic
 from sdic.checkpoints import detect_format, read_bundle, write_native
-from sdic.checkpoints.layouts import FORMATS
+from sdic.checkpoints.layouts import FORMATS, styleres
 from sdic.errors import CheckpointError
 from sdic.networks.stylegan2 import Generator, GeneratorConfig
 from sdic.tiny import tiny_bundle
@@ -168,7 +168,24 @@ def test_native_files_of_another_make_are_refused(tmp_path: Path) -> None:
 def test_layouts_are_told_apart() -> None:
     samples = {
         "sdic": {"state_dict": {"encoder.styles.0": 0, "decoder.x": 0, "DIP.x": 0}},
-        "e4e": {"state_dict": {"encoder.styles.0": 0, "decoder.x": 0}},
+        "hfgi": {"state_dict": {"encoder.styles.0": 0, "decoder.x": 0, "residue.x": 0, "grid_align.x": 0}},
+        "sfe": {"state_dict": {"inverter.fs_backbone.x": 0, "encoder.body.0": 0}},
+        "sfe-inverter": {"state_dict": {"encoder.fs_backbone.x": 0, "encoder.fuser.x": 0}},
+        "hyperstyle": {"state_dict": {"hypernet.x": 0, "decoder.x": 0}},
+        "hyperstyle_w_encoder": {"state_dict": {"encoder.linear.weight": 0, "encoder.body.0": 0, "decoder.x": 0}},
+        "restyle": {"state_dict": {"encoder.styles.0": 0, "decoder.x": 0}},
+        "fs": {"block_1.0": 0, "block_4.0": 0, "content_layer.0": 0, "styles.0": 0},
+        "e4e": {"state_dict": {"encoder.styles.0": 0, "decoder.x": 0, "encoder.latlayer1.weight": 0}},
+        "styleres": {
+            "e4e": {"encoder.x": 0},
+            "generator_smooth": {
+                **{f"{styleres.BLOCK}{part}.x": 0 for part in ("alignment", "extraction", "gates")},
+                "mapping.fc0.weight": 0,
+                "synthesis.b4.const": 0,
+            },
+        },
+        "arcface_iresnet50": {"layer4.2.bn3.weight": 0, "features.weight": 0, "prelu.weight": 0},
+        "bisenet": {"cp.resnet.x": 0, "ffm.x": 0, "conv_out.x": 0},
         "stylegan2": {"g_ema": {"style.1.weight": 0, "convs.0": 0}},
         "moco": {"state_dict": {"module.encoder_q.layer4.0": 0}},
         "arcface": {"output_layer.0.weight": 0, "body.23.res_layer.5.fc1.weight": 0},
@@ -180,7 +197,7 @@ def test_layouts_are_told_apart() -> None:
     assert set(samples) == set(FORMATS)
     for name, content in samples.items():
         assert detect_format(content, "file") == name
-    hfgi = {"state_dict": {"encoder.styles.0": 0, "decoder.x": 0, "residue.x": 0, "grid_align.x": 0}}
+    hfgi = {"state_dict": {"encoder.styles.0": 0, "decoder.x": 0, "residue.x": 0}}  # half of HFGI
     with pytest.raises(CheckpointError, match="Known layouts"):
         detect_format(hfgi, "hfgi.pt")
 

@@ -120,17 +120,17 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
 def poisoned(*words, picture="data-00003"):
     """A run in which any batch with this picture has a loss that is not a number."""
     run = small_trainer(*words)
-    inner = run.task.loss
+    inner = run.task.parts
 
-    def loss(phase, batch):
-        terms = inner(phase, batch)
-        if picture in batch.names:
-            terms["loss"] = terms["loss"] * float("nan")
-            for buffer in run.task.inverter.compensator.buffers():
-                buffer.data.fill_(7)  # as if the bad batch had gone into the running statistics
-        return terms
+    def parts(phase, batch):
+        for terms in inner(phase, batch):
+            if picture in batch.names:
+                terms["loss"] = terms["loss"] * float("nan")
+                for buffer in run.task.inverter.compensator.buffers():
+                    buffer.data.fill_(7)  # as if the bad batch had gone into the running statistics
+            yield terms
 
-    run.task.loss = loss
+    run.task.parts = parts
     return run
 
 

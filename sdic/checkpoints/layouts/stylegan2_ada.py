@@ -41,7 +41,9 @@ Settings = dict[str, dict[str, Any]]
 def recognise(content: Any) -> bool:
     """Whether what a file holds is one of NVIDIA's networks, a dict or tuple of them, or a generator's state dict."""
     if isinstance(content, Mapping):
-        return any(isinstance(value, Record) for value in content.values()) or bool(find_state(content, *_KEYS)[1])
+        bare = find_state(content, *_KEYS)[1]
+        own = bool(bare) and not any(".modify_" in key for key in bare)  # StyleRes keeps networks of its own in one
+        return own or any(isinstance(value, Record) for value in content.values())
     return isinstance(content, Record) or (
         isinstance(content, tuple) and len(content) == 3 and all(isinstance(value, Record) for value in content)
     )
