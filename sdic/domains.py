@@ -26,19 +26,18 @@ class Domain:
 
     name: as in models' cards and files. geometry: of its models that do not say their own.
     directions: whose directions in `editings/manifest.yaml` fit; "" for those under the domain's own name.
-    faces: whether its photos are crops of faces as FFHQ has them, which raw photos become by being aligned.
     perceptual: "pretrained" (LPIPS), or a model or file whose features measure distance. identity: a model or file
     that embeds pictures. attributes: a model or file that measures attributes. Each may be "": there is none.
     truth: "MODULE:CLASS" of a `TruthSource`; "" where the truth of edits is not known.
     samples, tasks, build: modules, or "" for none: what draws pictures to train on (its `open_samples` is called as
     `data.samples.open_samples` is), what registers further tasks, what trains everything in order (its `Plan`, `build`
     and `ORDER`). All of them are imported when they are used.
+    faces: whether its photos are crops of faces as FFHQ has them, which raw photos become by being aligned.
     """
 
     name: str
     geometry: Geometry
     directions: str = ""
-    faces: bool = False
     perceptual: str = "pretrained"
     identity: str = "moco"
     attributes: str = ""
@@ -46,6 +45,7 @@ class Domain:
     samples: str = ""
     tasks: str = ""
     build: str = ""
+    faces: bool = False
 
     def truth_source(self) -> type[TruthSource] | None:
         """The class that draws pictures of this domain with the truth of their edits, or None."""

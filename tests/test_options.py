@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +39,23 @@ VALUES = {
     "align device": "meta",
     "align size": "64",
     "align face": "2",
+    "along": "normal",
+    "beta": "0.2",
+    "components": "3",
+    "extremes": "0.2",
+    "fit": "svm",
+    "fps": "5",
+    "option": "layer=7",
+    "probes": "3",
+    "rows": "4,8-11",
+    "samples": "30",
+    "space": "w+",
+    "steps": "5",
+    "strength": "0.5",
+    "t": "0.3",
+    "take": "2",
+    "batch": "3",
+    "top": "5",
 }
 """Of options that take one (of every command, or of one), not the default; paths and names that need not exist are made
 up."""
@@ -48,6 +67,7 @@ PLACES = {
     "domain": "",
     "names": "yunet",
     "edited": "others",
+    "name": "smile",
 }
 """Arguments without dashes."""
 BASES = {
@@ -61,6 +81,16 @@ BASES = {
     "train": [["sdic"], ["directions"]],
     "evaluate": [[], ["photos"], ["--edit-limit", "0"], ["--generator", "4"]],
     "build": [["portraits"]],
+    "interpolate": [["a.png", "b.png", "--out", "o", "--model", "tiny"]],
+    "mix": [["a.png", "b.png", "--out", "o", "--model", "tiny", "--rows", "8-17"]],
+    "directions find": [["age", "--model", "tiny", "--out", "age.safetensors"]],
+    "directions channels": [["age", "--model", "tiny", "--out", "age.safetensors"]],
+    "directions pca": [["--model", "tiny", "--out", "pca.npz"]],
+    "directions draw": [["--model", "tiny", "--out", "o"]],
+    "directions styleclip": [["--table", "t.npy", "--stats", "s", "--text", "t.npy", "--out", "d.safetensors"]],
+    "directions list": [[]],
+    "directions show": [["age", "--domain", "portraits"]],
+    "directions check": [[]],
 }
 """Every way to use a command, without the option that is tried."""
 NOTHING_TO_DO = {
@@ -73,6 +103,22 @@ NOTHING_TO_DO = {
 }
 
 
+FOUND = SimpleNamespace(
+    report={
+        "name": "age",
+        "accuracy": 0.9,
+        "samples": 12,
+        "fit": "svm",
+        "limits": (-3, 3),
+        "unit": "years",
+        "channels": [],
+        "left_out": [],
+    }
+)
+"""What a search for a direction gives."""
+OPENED = SimpleNamespace(generator=None, identity="", domain="")
+
+
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
     """What the commands ask of the parts below them, instead of those parts."""
@@ -82,6 +128,17 @@ def calls(tmp_path, monkeypatch):
         return lambda *words, **more: (made.append(f"{name} {words} {more}"), value)[1]
 
     monkeypatch.setattr("sdic.runner.run.run", record("run", 0))
+    monkeypatch.setattr("sdic.runner.between.run", record("between", 0))
+    monkeypatch.setattr("sdic.finding.find", record("find", FOUND))
+    monkeypatch.setattr("sdic.finding.rank", record("rank", FOUND))
+    monkeypatch.setattr("sdic.finding.draw", record("draw", "codes.npy"))
+    monkeypatch.setattr("sdic.finding.opening.Opened.of", record("open", OPENED))
+    monkeypatch.setattr("sdic.editing.ganspace.save_components", record("components", [0.5]))
+    monkeypatch.setattr("sdic.editing.styleclip.read_styleclip", record("styleclip", None))
+    monkeypatch.setattr("sdic.editing.directions.load_direction", record("direction", None))
+    monkeypatch.setattr("sdic.editing.directions.save_direction", record("save", None))
+    monkeypatch.setattr("sdic.editing.catalogue.description", record("describe", {"channels": 3}))
+    monkeypatch.setattr("sdic.editing.catalogue.check", record("check", []))
     monkeypatch.setattr("sdic.training.loop.train", record("train", 0))
     monkeypatch.setattr("sdic.portraits.build.build", record("build", True))
     monkeypatch.setattr("sdic.evaluation.run.evaluate", record("evaluate", Result({}, "", [], [], [])))
@@ -111,10 +168,19 @@ def done(words: list[str], calls: list[str], capsys) -> tuple:
     return code, list(calls), out, sorted(str(path) for path in Path().rglob("*")), error
 
 
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """That of every command; of a command with actions, those of the actions."""
+    found = {}
+    for command, child in cli.build_parser()[1].items():
+        inner = [action for action in child._actions if isinstance(action, argparse._SubParsersAction)]
+        found |= {f"{command} {word}": parser for action in inner for word, parser in action.choices.items()}
+        found |= {} if inner else {command: child}
+    return found
+
+
 def options() -> list[tuple[str, str, int]]:
-    _, children = cli.build_parser()
     found = []
-    for command, child in children.items():
+    for command, child in parsers().items():
         for action in child._actions:
             if action.dest != "help":
                 found += [(command, action.dest, index) for index in range(len(BASES.get(command, [[]])))]
@@ -127,7 +193,7 @@ def test_every_option_is_heeded_or_refused(command, dest, way, calls, capsys, tm
     if (command, dest, way) in NOTHING_TO_DO or PLACES.get(dest) == "":
         return
     base = BASES[command][way]
-    action = next(action for action in cli.build_parser()[1][command]._actions if action.dest == dest)
+    action = next(action for action in parsers()[command]._actions if action.dest == dest)
     if command in ("invert", "edit"):
         (tmp_path / "settings.yaml").write_text("limit: 7\n")
     made_up = f"made-up-{dest}.safetensors"
@@ -137,8 +203,8 @@ def test_every_option_is_heeded_or_refused(command, dest, way, calls, capsys, tm
         words = [*base, action.option_strings[-1]]
     else:
         words = [*base, action.option_strings[-1], VALUES.get(f"{command} {dest}", VALUES.get(dest, made_up))]
-    *without, _ = done([command, *base], calls, capsys)
-    *having, error = done([command, *words], calls, capsys)
+    *without, _ = done([*command.split(), *base], calls, capsys)
+    *having, error = done([*command.split(), *words], calls, capsys)
     option = action.option_strings[-1] if action.option_strings else dest
     refused = having[0] == 2 and (option in error or not action.option_strings)
     assert refused or having != without, f"{' '.join(words)}: {option} is ignored"

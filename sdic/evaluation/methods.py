@@ -46,14 +46,19 @@ def refines(name: str) -> bool:
 
 
 def usual_methods(known: Domain) -> list[str]:
-    """The methods that a domain has models of: those whose files are here, or all where no model's are. Where a method
-    has several, the models. Those that optimise every photo, for minutes, must be named."""
+    """The methods that a domain has models of: those whose files are here, or all where no model's are. Of several
+    models of a method, the domain's own goes by the method's name, the others by theirs. Those that optimise every
+    photo, for minutes, must be named."""
     cards = [card for card in _cards(known).values() if card.method in METHODS]
     cards = [card for card in cards if not METHODS[str(card.method)].looks_through]
     ready = [card for card in cards if all(zoo.find_file(file) is not None for file in card.files)]
-    models = {name: [card.name for card in ready or cards if card.method == name] for name in METHODS}
     several = {name for name in METHODS if sum(card.method == name for card in cards) > 1}
-    return [word for name, found in models.items() for word in (found if name in several else [name] * len(found))]
+    return [
+        card.name if name in several and card.name != known.name else name
+        for name in METHODS
+        for card in ready or cards
+        if card.method == name
+    ]
 
 
 def resolve(words: Sequence[str], known: Domain | None) -> dict[str, str]:

@@ -23,7 +23,7 @@ def flat(value: float, count: int = 1) -> torch.Tensor:
 class Fake:
     """Its pictures are grey; the attribute is 100 times the grey level, and an edit moves it by `response`."""
 
-    geometry = Geometry(SIZE, (SIZE, SIZE))
+    geometry = measured = Geometry(SIZE, (SIZE, SIZE))
 
     def __init__(self, response, start=0.1):
         self.response, self.start, self.asked = response, start, []

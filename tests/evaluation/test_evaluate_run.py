@@ -15,7 +15,8 @@ from sdic.methods.e4e import E4EInverter
 from sdic.methods.sdic import SDICInverter
 from sdic.portraits.write import write_split
 
-FEW = ("--limit", "2", "--edit-limit", "1", "--change", "yaw=10,20", "--change", "age=20", "--sheet", "1")
+BOTH = ("--methods", "e4e,sdic")
+FEW = (*BOTH, "--limit", "2", "--edit-limit", "1", "--change", "yaw=10,20", "--change", "age=20", "--sheet", "1")
 MEASURES = {"psnr", "ssim", "l2", "perceptual", "id", "from_w", "nscd", "seconds", "images", "edits", "interval"}
 OF_EDITS = {"l2", "perceptual", "id", "attribute_error", "moved", "details_kept", "region_l2", "strength"}
 OF_EDITS |= {"out_of_reach", "details_images", "images", "interval"}
@@ -116,7 +117,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(evaluate, whole, monkeypatch, 
 def test_a_larger_run_adds_to_a_smaller_one(evaluate, whole, monkeypatch):
     evaluate("--limit", "1", "--edit-limit", "0", "--methods", "e4e")
     calls = counting(monkeypatch)
-    _, grown, _ = evaluate("--limit", "2", "--edit-limit", "0")
+    _, grown, _ = evaluate("--limit", "2", "--edit-limit", "0", *BOTH)
     assert calls == {"e4e": 1 + 1, "sdic": 2 + 1}  # one each to warm up
     assert grown["e4e"]["edits"] == {}
     bare = {label: {**numbers, "edits": {}} for label, numbers in whole.numbers.items()}
@@ -132,13 +133,13 @@ def test_other_networks_do_not_meet_in_a_results_file(evaluate, tmp_path):
 
 def test_photos_are_inverted_and_give_the_same_numbers_as_the_portraits_in_them(evaluate, whole, tmp_path):
     write_split("test", tmp_path / "photos", 2, 64)
-    code, numbers, report = evaluate(str(tmp_path / "photos"))
+    code, numbers, report = evaluate(str(tmp_path / "photos"), *BOTH)
     assert code == 0
     drawn = {label: {**values, "edits": {}} for label, values in whole.numbers.items()}
     assert without_seconds(numbers) == without_seconds(drawn)
     assert report["pictures"]["count"] == 2
     assert report["sheet"] is None
-    _, again, _ = evaluate(str(tmp_path / "photos"))
+    _, again, _ = evaluate(str(tmp_path / "photos"), *BOTH)
     assert again == numbers
 
 

@@ -83,7 +83,7 @@ def test_what_cannot_be_asked_for(photos: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_photos_that_are_measured(photos: Path) -> None:
-    found = Photos(str(photos), 10, GEOMETRY, torch.device("cpu"), settings(photos))
+    found = Photos(str(photos), 10, GEOMETRY, torch.device("cpu"), align=settings(photos))
     pictures = list(found.read(lambda key: True, lambda key: False))
     assert [picture.key.split()[0] for picture in pictures] == ["a.png", "b.png"]
     expected = to_tensor(fit(Image.fromarray(crop(photos, "a.png")), GEOMETRY)[0])

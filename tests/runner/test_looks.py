@@ -12,7 +12,8 @@ from PIL import Image
 from runner_helpers import statuses, write_photo
 
 from sdic.editing.words import parse_edits
-from sdic.runner import pipeline
+from sdic.runner import outputs, pipeline
+from sdic.runner.jobs import SMALL
 from sdic.runner.looks import axes, sweeps
 
 LIST = """
@@ -155,13 +156,13 @@ def test_hostile_file_names_are_escaped_on_the_page(model, run, tmp_path):
 def test_many_edits_are_written_one_by_one(model, run, monkeypatch, tmp_path):
     """What is in memory does not grow with the length of a sweep."""
     held = []
-    write = pipeline.Pipeline._write_one
+    write = pipeline.write_output
 
-    def watched(self, job, output):
-        held.append(len(set(job.pictures) - {"inversion", *pipeline.SMALL}))
-        write(self, job, output)
+    def watched(out, job, output):
+        held.append(len(set(job.pictures) - {"inversion", *SMALL}))
+        write(out, job, output)
 
-    monkeypatch.setattr(pipeline.Pipeline, "_write_one", watched)
+    monkeypatch.setattr(pipeline, "write_output", watched)
     assert run("edit", "--edit", "pc0=-2:2:40", "--limit", "1")[0] == 0
     assert max(held) == 1
     assert len(list((tmp_path / "out").glob("pc0=*/anna.png"))) == 40
@@ -172,7 +173,7 @@ def test_a_full_disk_ends_a_long_sweep_at_once(model, run, monkeypatch, capsys):
     def full(path, picture):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pipeline, "write_png", full)
+    monkeypatch.setattr(outputs, "write_png", full)
     assert run("edit", "--edit", "pc0=-2:2:40", "--limit", "1")[0] == 2
     assert "No space left on device" in capsys.readouterr().err
 
