@@ -76,6 +76,7 @@ class SDICInverter(Refiner):
     }
     trains = ("dipn", "dicn")
     stored = ("latent", "initial")
+    channels_last = True
     Settings = SDICSettings
     released = {"preset": "released"}  # noqa: RUF012
     tiny = {**released, "layer": 3}  # noqa: RUF012 - 16x16, a quarter of the output, as layer 7 is of 256 px

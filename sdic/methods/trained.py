@@ -28,6 +28,8 @@ class Trained:
     """The methods whose trained networks are frozen in its own training, the first one first."""
     stored: ClassVar[tuple[str, ...]] = ()
     """Results of `frozen_pass` that are worth a place on disk while it trains, codes first."""
+    channels_last: ClassVar[bool] = False
+    """Whether its training lays pictures and features channels last: where that was measured to be faster."""
     Settings: ClassVar[type] = NoOptions
     """What a training says about the networks of `trains`, a dataclass. Options of the same name follow it."""
     Losses: ClassVar[type] = NoOptions

@@ -122,7 +122,7 @@ class InverterTask(Task):
     def parts(self, phase: str, batch: Batch) -> Iterator[dict[str, Tensor]]:
         """The loss of every pass of the method; terms are those of the last one."""
         inverter, step = self.inverter, Step(self.images, self.own_weights, self.config.model)
-        photo = channels_last(batch.photo)
+        photo = self.laid(batch.photo)
         if self.discriminator is not None and phase in PictureCritic.PHASES:
             yield self.discriminator.loss(phase, photo, batch)
             return
@@ -132,7 +132,7 @@ class InverterTask(Task):
             yield self.critic.loss(phase, code[:, : self.opened].float())
             return
         with self.autocast():
-            frozen = {name: channels_last(value) for name, value in self.frozen_pass(batch).items()}
+            frozen = {name: self.laid(value) for name, value in self.frozen_pass(batch).items()}
             passes = inverter.training_passes(photo, frozen, step)
         while True:
             with self.autocast():  # not around `yield`: it would be in force outside
@@ -152,15 +152,20 @@ class InverterTask(Task):
         *earlier, last = self.parts(phase, batch)
         return {**last, "loss": sum((part["loss"] for part in earlier), last["loss"])}
 
+    def laid(self, x: Tensor) -> Tensor:
+        """Pictures and features as this method's training lays them; other tensors as they are."""
+        last = self.inverter.channels_last and x.ndim == 4
+        return x.contiguous(memory_format=torch.channels_last) if last else x
+
     def frozen_pass(self, batch: Batch) -> dict[str, Tensor]:
         """What the frozen networks make of a batch, from the cache where there is one."""
         known = None if self.photos.cache is None else self.photos.cache.complete(self.inverter, batch)
-        return self.inverter.frozen_pass(channels_last(batch.photo), known)
+        return self.inverter.frozen_pass(self.laid(batch.photo), known)
 
     def terms(self, photo: Tensor, output: Tensor, inversion: Inversion) -> dict[str, Tensor]:
         """The joint loss in the photo's float32, whatever the networks ran in. photo, output: [B, 3, H, W]."""
         with torch.autocast(photo.device.type, enabled=False):
-            terms = self.joint.of(photo, channels_last(output.to(photo)), inversion.to(photo))
+            terms = self.joint.of(photo, self.laid(output.to(photo)), inversion.to(photo))
             weights, code = self.config.loss, inversion.latent.to(photo)[:, : self.opened]
             if weights.offsets > 0:
                 terms["offsets"] = offset_norms(code, code.shape[1])
@@ -262,12 +267,6 @@ class InverterTask(Task):
             return joint.of(*passed.compared(self.geometry), passed.inversion)["loss"] + sum(passed.terms.values())
 
         return run
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """Pictures and features [B, C, H, W] with their channels last in memory, so that all that is made of them follows
-    and no convolution rearranges its input; anything else as it is."""
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def entries() -> dict[str, Entry]:
