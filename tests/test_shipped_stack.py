@@ -15,7 +15,7 @@ from sdic.editing.manifest import read_manifest
 from sdic.utils.files import sha256_of
 
 FOLDER = zoo.REPOSITORY / "pretrained" / "portraits"
-NAMES = ("attributes", "identity", "generator", "encoder", "sdic", "difference")
+NAMES = ("attributes", "identity", "generator", "encoder", "sdic", "difference", "hfgi", "fs")
 EXAMPLES = [str(path) for path in sorted((FOLDER / "examples").glob("*.png"))]
 
 
