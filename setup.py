@@ -42,7 +42,7 @@ setup(
         "heif": ["pi-heif>=0.22"],
         "video": ["av>=14"],
         "download": ["gdown>=5", "huggingface_hub>=0.24"],
-        "dev": [*train, "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "mypy>=1.11", "types-PyYAML"],
+        "dev": [*train, "av>=14", "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "mypy>=1.11", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["sdic = sdic.cli:main"]},
 )
