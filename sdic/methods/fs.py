@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -18,10 +18,10 @@ from sdic.changes import Noise
 from sdic.checkpoints import read_bundle
 from sdic.errors import ConfigError
 from sdic.methods.features import made_or_held
-from sdic.methods.next_feature import NextFeatureInverter
+from sdic.methods.next_feature import NextFeatureInverter, encoder_sizes, ramp_of
 from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.registry import register
-from sdic.networks.feature_style import FeatureStyleConfig, FeatureStyleEncoder
+from sdic.networks.feature_style import FeatureStyleEncoder
 from sdic.networks.stylegan2 import Generator
 from sdic.settings import at_least, setting
 from sdic.types import Geometry, Inversion
@@ -117,23 +117,13 @@ class FSInverter(NextFeatureInverter):
         return self._with_feature(latent, feature, 1.0)
 
     def _with_feature(self, latent: Tensor, predicted: Tensor, share: float) -> Inversion:
-        """The inversion with (1 - share) G_k(w) + share F, the ramp of the authors' training."""
-        state = self.own_state(latent, self.options.layer)
-        feature = predicted if share == 1 else (1 - share) * state.feature + share * predicted
-        return Inversion(
-            image=self.resume(latent, replace(state, feature=feature)),
-            latent=latent,
-            base_latent=latent,
-            feature=feature,
-            layer=self.options.layer,
-            extras={"base_feature": state.feature},
-        )
+        return self.with_feature(latent, self.own_state(latent, self.options.layer), predicted, share)
 
     def training_pass(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> TrainingPass:
         """With random noise two pictures of each photo count, of which the second has the drawn pictures' noise. The
         method's own terms look at the first."""
         settings, count = step.settings, len(photo)
-        share = min(1.0, step.images / settings.ramp) if settings.ramp else 1.0
+        share = ramp_of(step.images, settings.ramp)
         known = self._noise_maps(photo) if self.noise == "random" else None
         pictures = photo
         if settings.drawn:
@@ -177,18 +167,7 @@ class FSInverter(NextFeatureInverter):
     def trainable(
         cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
     ) -> dict[str, nn.Module]:
-        sizes, side = generator.config, max(geometry.input_size)
-        blocks, widths, strides = (tuple(getattr(settings, name)) for name in ("blocks", "widths", "strides"))
-        channels, content = sizes.layer_channels(settings.layer), tuple(settings.content_strides)
-        config = FeatureStyleConfig(
-            sizes.latent_rows, sizes.style_dim, blocks, widths, strides, channels, content_strides=content
-        )
-        found, wanted = config.feature_size(side), sizes.layer_resolution(settings.layer)
-        if found != wanted:
-            raise ConfigError(
-                f"model.strides={list(settings.strides)} and content_strides={list(settings.content_strides)} make a "
-                f"feature of {found} px of photos of {side} px, and layer {settings.layer} has {wanted} px"
-            )
+        config = encoder_sizes(settings, generator.config, geometry, tuple(settings.content_strides))
         networks = made_or_held({ROLE: (FeatureStyleEncoder, config)}, held)
         encoder: Any = networks[ROLE]
         if held is None:

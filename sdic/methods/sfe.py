@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from sdic.direction import Direction
 from sdic.editing.directions import load_direction
 from sdic.errors import ConfigError
-from sdic.methods.next_feature import NextFeatureInverter
+from sdic.methods.features import held_by, made_or_held
+from sdic.methods.next_feature import NextFeatureInverter, encoder_sizes, ramp_of
 from sdic.methods.passes import Step, TrainingPass
 from sdic.methods.registry import register
 from sdic.networks.e4e import E4E
-from sdic.networks.feature_style import FeatureFuser, FeatureFuserConfig, FeatureStyleConfig, FeatureStyleEncoder
+from sdic.networks.feature_style import FeatureFuser, FeatureFuserConfig, FeatureStyleEncoder
 from sdic.networks.stylegan2 import Generator, shrink
 from sdic.settings import at_least, require, setting
 from sdic.types import GeneratorState, Geometry, Inversion
@@ -106,23 +107,13 @@ class SFEInverter(NextFeatureInverter):
         return self._with_feature(self.first(photo), 1.0)
 
     def _with_feature(self, first: Mapping[str, Tensor], share: float) -> Inversion:
-        """The inversion with (1 - share) F_w + share F, the ramp of the authors' training."""
-        latent, base, fused = first["latent"], first["base_feature"], first["fused_feature"]
-        feature = fused if share == 1 else base + share * (fused - base)
-        state = GeneratorState(self.options.layer, feature, first["rgb"])
-        return Inversion(
-            image=self.resume(latent, state),
-            latent=latent,
-            base_latent=latent,
-            feature=feature,
-            layer=self.options.layer,
-            extras={"base_feature": base},
-        )
+        state = GeneratorState(self.options.layer, first["base_feature"], first["rgb"])
+        return self.with_feature(first["latent"], state, first["fused_feature"], share)
 
     def training_pass(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> TrainingPass:
         """The picture with F and that of w alone both have to be the photo; F stays near F_w."""
-        first, ramp = self.first(photo), step.settings.ramp
-        inversion = self._with_feature(first, min(1.0, step.images / ramp) if ramp else 1.0)
+        first = self.first(photo)
+        inversion = self._with_feature(first, ramp_of(step.images, step.settings.ramp))
         own = GeneratorState(self.options.layer, first["base_feature"], first["rgb"])
         pairs = [(photo, inversion.image), (photo, self.resume(first["latent"], own))]
         terms = {"feature": F.mse_loss(first["fused_feature"], first["base_feature"])}
@@ -132,22 +123,9 @@ class SFEInverter(NextFeatureInverter):
     def trainable(
         cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
     ) -> dict[str, nn.Module]:
-        if held is not None:
-            return {role: held[role] for role in ("sfe_encoder", "fuser")}
-        sizes, side = generator.config, max(geometry.input_size)
-        strides, blocks, widths = (tuple(getattr(settings, name)) for name in ("strides", "blocks", "widths"))
-        channels = sizes.layer_channels(settings.layer)
-        encoder = FeatureStyleConfig(
-            sizes.latent_rows, sizes.style_dim, blocks, widths, strides, channels, content_strides=(1, 1)
-        )
-        found, wanted = encoder.feature_size(side), sizes.layer_resolution(settings.layer)
-        if found != wanted:
-            raise ConfigError(
-                f"model.strides={list(strides)} make a feature of {found} px of photos of {side} px, and layer "
-                f"{settings.layer} has {wanted} px"
-            )
-        fuser = FeatureFuserConfig(channels, settings.fuser_blocks)
-        return {"sfe_encoder": FeatureStyleEncoder(encoder), "fuser": FeatureFuser(fuser)}
+        config = encoder_sizes(settings, generator.config, geometry, (1, 1))
+        fuser = FeatureFuserConfig(config.feature_channels, settings.fuser_blocks)
+        return made_or_held({"sfe_encoder": (FeatureStyleEncoder, config), "fuser": (FeatureFuser, fuser)}, held)
 
     def _edited_feature(self, inversion: Inversion, shift: Tensor) -> Tensor:
         if self.options.rule == "kept":
@@ -238,9 +216,9 @@ class StyleFeatureEditor(SFEInverter):
         if self.options.rule != "editor":
             return super()._edit(inversion, directions, strengths)
         latent = inversion.latent + self.shift(inversion.latent, directions, strengths)
-        second = inversion.extras["second_latent"]
+        second = held_by(inversion, "second_latent", self.method)
         delta = self.delta(second, second + self.shift(second, directions, strengths))
-        feature = self.feature_editor(inversion.extras["fused_feature"], delta)
+        feature = self.feature_editor(held_by(inversion, "fused_feature", self.method), delta)
         return self.render(latent, feature, self.options.layer)
 
     def training_pass(self, photo: Tensor, frozen: Mapping[str, Tensor], step: Step) -> TrainingPass:
@@ -279,10 +257,8 @@ class StyleFeatureEditor(SFEInverter):
     def trainable(
         cls, settings: Any, generator: Generator, geometry: Geometry, held: Mapping[str, nn.Module] | None = None
     ) -> dict[str, nn.Module]:
-        if held is not None:
-            return {"feature_editor": held["feature_editor"]}
-        channels = generator.config.layer_channels(settings.layer)
-        return {"feature_editor": FeatureFuser(FeatureFuserConfig(channels, settings.editor_blocks))}
+        config = FeatureFuserConfig(generator.config.layer_channels(settings.layer), settings.editor_blocks)
+        return made_or_held({"feature_editor": (FeatureFuser, config)}, held)
 
 
 def strengths_of(word: str) -> tuple[str, list[float]]:

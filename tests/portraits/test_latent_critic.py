@@ -13,7 +13,8 @@ from sdic.config import load_config
 from sdic.errors import ConfigError
 from sdic.losses.adversarial import critic_loss, r1_penalty
 from sdic.networks.portrait_nets import LatentCritic
-from sdic.training.tasks.e4e import E4ETrainingConfig, through_pool
+from sdic.training.latent_critic import through_pool
+from sdic.training.tasks.e4e import E4ETrainingConfig
 
 
 class Pools:

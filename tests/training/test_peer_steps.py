@@ -155,7 +155,11 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_equals_a_plain_reference_of_its_loss(name, portraits):
-    reference, words = CASES[name]
+    equals_its_reference(name, portraits, *CASES[name])
+
+
+def equals_its_reference(name, portraits, reference, words):
+    """Loss and gradient of a step, after 50 images, beside those of reference(task, generator, photos, seed)."""
     task, generator, photo = task_of(name, portraits, *words)
     task.images = 50
     statistics = [copy.deepcopy(network.state_dict()) for network in task.networks.values()]

@@ -1,10 +1,8 @@
 """A training step of StyleFeatureEditor, in either phase, against a plain reference of its loss in float64."""
 
-import copy
-
 import pytest
 import torch
-from test_peer_steps import drawn_from, draws_in_double, gradient, joint, step, task_of
+from test_peer_steps import drawn_from, equals_its_reference, joint
 
 from sdic.editing.directions import load_direction
 
@@ -55,17 +53,4 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_equals_a_plain_reference_of_its_loss(name, portraits):
-    reference, words = CASES[name]
-    task, generator, photo = task_of(name, portraits, *words)
-    task.images = 50
-    statistics = [copy.deepcopy(network.state_dict()) for network in task.networks.values()]
-    loss, found, _ = step(task, photo)
-    for network, before in zip(task.networks.values(), statistics, strict=True):
-        network.load_state_dict(before)
-        network.zero_grad()
-    with draws_in_double():
-        plain = reference(task, generator, photo, 3)
-        plain.backward()
-    assert abs(loss / plain.detach() - 1) < 1e-10
-    expected = gradient(task)
-    assert (found - expected).norm() / expected.norm() < 1e-9
+    equals_its_reference(name, portraits, *CASES[name])

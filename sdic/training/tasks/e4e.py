@@ -32,6 +32,7 @@ from sdic.settings import at_least, require, section, setting
 from sdic.training.config import OptimConfig, RunConfig, TrainingConfig
 from sdic.training.distributed import World
 from sdic.training.frozen import perceptual_from, require_network
+from sdic.training.latent_critic import remembered
 from sdic.training.task import Entry, Phase, grid, register
 from sdic.training.tasks.samples import SamplesTask
 from sdic.types import Geometry
@@ -229,19 +230,9 @@ class E4ETask(SamplesTask):
         weighted = [weights.get(name, getattr(config, name, 0.0)) * value for name, value in terms.items()]
         return {"loss": torch.stack(weighted).sum(), **terms}
 
-    @torch.no_grad()
     def remembered(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """(real, fake) codes [B, D] for the discriminator, of W and of the encoder's [B, opened rows, D], a row of each
-        drawn at random; both through their pools, which all processes fill alike."""
-        count = len(code)
-        row = (self.rand(count) * code.shape[1]).long()
-        fresh = {"real": self.codes(count), "fake": code[torch.arange(count, device=self.device), row]}
-        before, whole = int(self.extra["coded"]), count * self.world.size
-        self.extra["coded"] += whole
-        return tuple(  # type: ignore[return-value]
-            self.mine(through_pool(self.extra[name], self.world.together(fresh[name]), before, self.draw))
-            for name in ("real", "fake")
-        )
+        """(real, fake) codes [B, D] for the discriminator, of W and of the encoder's [B, opened rows, D]."""
+        return remembered(self, self.codes, code)
 
     def drawn(self, code: Tensor, noise: Noise = "fixed") -> Tensor:
         """The generator's pictures of codes [B, L, D] as the encoder and the losses look at them: [B, 3, R, R] at
@@ -316,26 +307,6 @@ def start_in_w(encoder: E4E, spread: Tensor, share: float) -> None:
 def offset_norms(code: Tensor, rows: int) -> Tensor:
     """e4e's delta regularisation: the norms of the open rows' offsets from row 0, summed over rows. [B, L, D] -> []."""
     return (code[:, 1:rows] - code[:, :1]).norm(dim=2).sum(1).mean()
-
-
-def through_pool(pool: Tensor, fresh: Tensor, before: int, draw: torch.Generator | None = None) -> Tensor:
-    """Codes [B, D] of which each is, with chance 1/2, exchanged for one of the pool, whose place it takes: what was
-    learned of older codes is not forgotten. The first codes fill the pool [P, D], which is changed in place.
-
-    before: how many codes have come before. draw: where the chances come from.
-    """
-    size, device = len(pool), fresh.device
-    room = min(max(0, size - before), len(fresh))
-    pool[before : before + room] = fresh[:room]
-    if size == 0 or room == len(fresh):
-        return fresh
-    result = fresh.clone()
-    chance = torch.rand(len(fresh) - room, device=device, generator=draw)
-    chosen = room + torch.nonzero(chance < 0.5)[:, 0][:size]
-    place = torch.randperm(size, device=device, generator=draw)[: len(chosen)]
-    result[chosen] = pool[place]
-    pool[place] = fresh[chosen]
-    return result
 
 
 register("e4e", Entry(E4ETrainingConfig, E4ETask, "the encoder e4e, for a generator"))
